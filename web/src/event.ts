@@ -14,6 +14,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   BACK_IN_RANGE: "Back in range",
   RANGE_NOT_JUDGED: "Range cannot be judged",
   NOT_JUDGED: "Not judged",
+  DERIVED: "Derived value",
   SENSOR_LOST: "Sensor lost",
   SENSOR_BACK: "Sensor back",
   HEARTBEAT_MISSED: "Heartbeat missed",

@@ -21,6 +21,9 @@ pub(crate) const WASM_TARGET: &str = "wasm32-unknown-unknown";
 pub(crate) const COMPONENTS: [&str; 6] =
     ["verifier", "sensor-reader", "event-logger", "http-gateway", "pangea-api", "ui"];
 
+/// Components for tests and benchmarks. No site runs them by itself.
+pub(crate) const TEST_COMPONENTS: [&str; 1] = ["test-processor"];
+
 /// Oldest Node that builds the page, as `web/package.json` says too.
 const NODE_MIN: (u32, u32) = (20, 19);
 
@@ -51,6 +54,7 @@ pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
     components(for_page, "page")?;
     page()?;
     components(for_host, "components")?;
+    components(&TEST_COMPONENTS, "test-components")?;
     let mut build = cargo();
     build.args(["build", "--locked", "--package", "sealwire"]);
     let folder = match profile {

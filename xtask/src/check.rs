@@ -36,7 +36,12 @@ fn lints() -> Result<()> {
         cargo()
             .args(clippy)
             .args(["--target", build::WASM_TARGET])
-            .args(build::COMPONENTS.iter().flat_map(|name| ["--package", name]))
+            .args(
+                build::COMPONENTS
+                    .iter()
+                    .chain(&build::TEST_COMPONENTS)
+                    .flat_map(|name| ["--package", name]),
+            )
             .args(deny),
     )
 }

@@ -39,6 +39,13 @@ impl Standing {
     /// Whether each workload runs somewhere, and there are any.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.workloads.is_empty() && self.workloads.iter().all(|it| !it.runs_on.is_empty())
+        self.runs(|_name| true)
+    }
+
+    /// Whether each workload with a name that is needed runs somewhere, and there are any.
+    #[must_use]
+    pub fn runs(&self, is_needed: impl Fn(&str) -> bool) -> bool {
+        let mut needed = self.workloads.iter().filter(|it| is_needed(&it.name)).peekable();
+        needed.peek().is_some() && needed.all(|it| !it.runs_on.is_empty())
     }
 }

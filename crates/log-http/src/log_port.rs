@@ -31,7 +31,8 @@ use poll::Counters;
 use prometheus::Histogram;
 use serde::Deserialize;
 use services::{
-    applications, lag::Lag, mirroring::MirrorProgress, progress::Progress, site_clock::SiteClock,
+    applications, lag::Lag, mirroring::MirrorProgress, pipeline::Meters, progress::Progress,
+    site_clock::SiteClock,
 };
 use tls::{Health, Served};
 use tokio::sync::watch;
@@ -94,6 +95,8 @@ pub struct LogPort {
     pub clock: SiteClock,
     /// What the services have timed.
     pub timings: Vec<Histogram>,
+    /// What is known of the questions to components.
+    pub pipeline: Meters,
     /// Further routes of the port.
     pub others: Router,
     /// Makes the answer to a client when the port has no room for it.
@@ -119,6 +122,7 @@ struct Shared {
     mirror: Option<watch::Receiver<MirrorProgress>>,
     clock: SiteClock,
     timings: Vec<Histogram>,
+    pipeline: Meters,
     live: LiveFeed,
     envelopes: Envelopes,
 }
@@ -146,6 +150,7 @@ impl Service for LogPort {
             mirror: self.mirror,
             clock: self.clock,
             timings: self.timings,
+            pipeline: self.pipeline,
             envelopes: Envelopes::new(),
         };
         // The log's own addresses, and the same below its id.
@@ -243,6 +248,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         mirror,
         clock,
         timings,
+        pipeline,
         certificate,
         gate,
         credentials,
@@ -259,6 +265,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         metrics.mirror(&mirror.borrow(), ledger.size());
     }
     metrics.clock(&clock.quality());
+    metrics.pipeline(&pipeline);
     metrics.histograms(&ledger, &timings);
     if let Some(certificate) = certificate {
         metrics.certificate(&certificate.borrow());

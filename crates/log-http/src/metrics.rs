@@ -11,7 +11,9 @@ use prometheus::{
     Error, Gauge, GaugeVec, Histogram, IntCounter, Opts, TextEncoder, core::Collector,
     proto::MetricFamily,
 };
-use services::{applications, lag::Lag, mirroring::MirrorProgress, site_clock::Quality};
+use services::{
+    applications, lag::Lag, mirroring::MirrorProgress, pipeline::Meters, site_clock::Quality,
+};
 use tls::Health;
 
 /// A value of a follower's lag.
@@ -203,6 +205,11 @@ impl Exposition {
             }
             self.add(&gauges);
         }
+    }
+
+    /// What was asked of components, and what waits for them.
+    pub(crate) fn pipeline(&mut self, meters: &Meters) {
+        self.families.extend(meters.collect());
     }
 
     /// How far the mirror of the log is.

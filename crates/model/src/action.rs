@@ -96,6 +96,8 @@ pub const RANGE_NOT_JUDGED: &str = "RANGE_NOT_JUDGED";
 pub const SENSOR_LOST: &str = "SENSOR_LOST";
 /// Derived: a lost sensor sends heartbeats again.
 pub const SENSOR_BACK: &str = "SENSOR_BACK";
+/// Derived by a user's processor: a value that follows from another event.
+pub const DERIVED: &str = "DERIVED";
 /// A leaf has no verdict: a component failed on it alone again and again, and answered other
 /// questions in between.
 pub const NOT_JUDGED: &str = "NOT_JUDGED";

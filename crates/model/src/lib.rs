@@ -11,7 +11,7 @@
 //! - [`event`] and [`envelope`] define what the log holds, byte for byte;
 //! - [`completeness`] tells an auditor whether a reading of a sensor is missing;
 //! - [`derive`](mod@derive), [`mirror`], [`query`] and [`submission`] define the messages between
-//!   the site and its components.
+//!   the site and its components, and [`processing`] those between the site and users' processors.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core, missing_docs)]
@@ -42,6 +42,7 @@ mod ordered;
 mod orders_in_force;
 mod outcome;
 pub mod polling;
+pub mod processing;
 pub mod pushed;
 pub mod query;
 pub mod range;

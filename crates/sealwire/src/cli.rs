@@ -196,6 +196,10 @@ pub(crate) struct UpArguments {
     /// mean. `sealwire map test` tries it.
     #[arg(long, value_name = "FILE")]
     pub(crate) map: Option<PathBuf>,
+    /// File (TOML) that lists users' processors: components of the registry that derive events from
+    /// readings.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) processors: Option<PathBuf>,
     /// Server of Pangea's API to which the log is mirrored, such as
     /// `https://audit.aws.us.pangea.cloud`. Needs --mirror-token-file.
     #[arg(long, value_name = "URL")]

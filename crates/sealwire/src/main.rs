@@ -19,6 +19,7 @@ mod map;
 mod open_files;
 mod output;
 mod policy;
+mod processors;
 mod prove;
 mod readings;
 mod restore;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use site::{Config, Listen, Mirror};
 use tracing::warn;
 
-use crate::{cli::UpArguments, components, logging, map, open_files, output, signals};
+use crate::{cli::UpArguments, components, logging, map, open_files, output, processors, signals};
 
 /// Time for disk work for which no caller waits any more, after the site has stopped.
 const LAST_WORK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
     logging::start();
     open_files::allow(site::FILES_MAX)?;
     let rules = arguments.map.as_deref().map(|file| map::rules(Some(file))).transpose()?;
+    let processors = arguments.processors.as_deref().map(processors::read).transpose()?;
     let mirror = mirror(&arguments)?;
     let data_dir = arguments.data_dir.clone();
     let config = Config {
@@ -50,6 +51,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
         heartbeats: arguments.heartbeats,
         rules,
         mirror,
+        processors: processors.unwrap_or_default(),
         polling: poll::Config {
             answer_timeout: Duration::from_millis(arguments.answer_timeout),
             retries: arguments.retries,

@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -33,12 +34,14 @@ const LOOK_AT_LEAVES: usize = 256;
 const LOOK_AT_BYTES: usize = 64 << 10;
 
 /// Who follows the log.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Follower {
     /// The index, from which searches and the page are answered.
     Index,
     /// The pipeline, which has readings judged.
     Pipeline,
+    /// A user's processor, by the name of its cursor.
+    Processor(Arc<str>),
     /// The newest checkpoint.
     Checkpoint,
     /// The newest checkpoint that satisfies the policy for witnesses.
@@ -48,10 +51,11 @@ pub enum Follower {
 impl Follower {
     /// Name of the follower in metrics and answers.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Index => "index",
             Self::Pipeline => "pipeline",
+            Self::Processor(cursor) => cursor,
             Self::Checkpoint => "checkpoint",
             Self::Witnesses => "witnesses",
         }
@@ -59,7 +63,7 @@ impl Follower {
 }
 
 /// How far a follower is behind the log.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lag {
     /// Who follows.
     pub follower: Follower,
@@ -195,6 +199,8 @@ pub struct Watching {
     pub progress: Progress,
     /// Progress of the pipeline.
     pub judged: watch::Receiver<u64>,
+    /// Progress of each user's processor.
+    pub processed: Vec<(Follower, watch::Receiver<u64>)>,
     /// The newest checkpoint that satisfies the policy; `None` without a policy.
     pub witnessed: Option<WatchWitnessed>,
     /// Seals the events. It does not keep the queue open.
@@ -227,11 +233,13 @@ impl Service for Watching {
                 lags.push(lag);
             }
             for lag in &mut lags {
-                let lateness = match lag.follower {
+                let lateness = match &lag.follower {
                     Follower::Index => &mut index,
                     Follower::Pipeline => &mut pipeline,
-                    // The site stops if it cannot publish, and a witness is not its own.
-                    Follower::Checkpoint | Follower::Witnesses => continue,
+                    // The site stops if it cannot publish, and the others are not its own.
+                    Follower::Checkpoint | Follower::Witnesses | Follower::Processor(_) => {
+                        continue;
+                    }
                 };
                 self.alarm(lateness, lag, Instant::now());
                 lag.is_late = lateness.is_late();
@@ -251,7 +259,11 @@ impl Watching {
             (Follower::Checkpoint, checkpoint),
         ];
         let witnessed = witnessed_leaves(self.witnessed.as_ref());
-        own.into_iter().chain(witnessed.map(|leaves| (Follower::Witnesses, leaves)))
+        let processed =
+            self.processed.iter().map(|(follower, next)| (follower.clone(), *next.borrow()));
+        own.into_iter()
+            .chain(processed)
+            .chain(witnessed.map(|leaves| (Follower::Witnesses, leaves)))
     }
 
     /// Seals that a follower is late, or not any more. If the queue is full, the next look decides.
@@ -389,17 +401,19 @@ mod tests {
         let signer = Signer::from_seed(KeyName::parse("test").unwrap(), &[7; 32]);
         let (ledger, writer) = Ledger::open(folder.path(), signer).unwrap();
         let (events, mut queue) = mpsc::channel(1);
+        let (_running, processed) = watch::channel(0);
         let watching = Watching {
             ledger,
             progress: progress().1,
             judged: watch::channel(0).1,
+            processed: vec![(Follower::Processor(Arc::from("processor/mean")), processed)],
             witnessed: None,
             events: events.downgrade(),
             lags: watch::channel(Vec::new()).0,
         };
-        let mut followers = watching.followers().map(|(follower, _)| follower.name());
-        assert!(followers.by_ref().eq(["index", "pipeline", "checkpoint"]));
-        drop(followers);
+        let followers: Vec<_> = watching.followers().map(|(follower, _)| follower).collect();
+        let names: Vec<_> = followers.iter().map(Follower::name).collect();
+        assert_eq!(names, ["index", "pipeline", "checkpoint", "processor/mean"]);
         let start = Instant::now();
         let mut lateness = Lateness::new(start);
         let waited = Duration::from_secs(17);

@@ -1,22 +1,29 @@
-//! Has `sensor-reader` judge sealed readings, and seals the derived events.
+//! Has components derive events from sealed ones, and seals what they derive. `sensor-reader`
+//! judges readings, and users' processors run beside it.
 //!
 //! NATS delivers to a component at most once, so the log serves as the queue: the pipeline asks
 //! about sealed leaves until a verdict comes, and moves its cursor in the same append as the
 //! derived events. A crash at any point repeats a question, never a leaf.
+//!
+//! Each component has a docket, a cursor and a task of its own. So one that is slow, fails or is
+//! away costs the others nothing.
 //!
 //! A component that fails on a question is asked another one, which it has answered before. If it
 //! answers that, the question is to blame, and the docket divides it. If not, the component or its
 //! host is away, and nothing is lost but time.
 //!
 //! With a backlog it does not wait: while questions are under way over disjoint sensors, it reads
-//! on and seals what was derived. [`docket`] decides what is asked and sealed; this module does the
-//! IO around it.
+//! on and seals what was derived. [`docket`] decides what is asked and sealed, a [`Dialect`] what a
+//! component is asked and may say; this module does the IO around it.
 //!
 //! Invariant: the standings in memory are those of the log up to the cursor and of the verdicts
 //! after it, because only derived events change them.
 
+mod dialect;
 mod docket;
+mod meters;
 mod pace;
+mod users;
 mod verdict;
 
 use std::{
@@ -38,8 +45,9 @@ use futures::{
 use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
 use model::error_chain;
 use model::{
-    Envelope, Event, SensorId, Timestamp,
-    derive::{Question, SUBJECT, Seen, Sighting, Standing},
+    Envelope, SensorId, Timestamp,
+    derive::Standing,
+    processing::{Filter, ProcessorName},
 };
 use prometheus::Histogram;
 use tokio::{
@@ -55,14 +63,17 @@ use crate::{
     log_reading::{Content, read_leaves},
     timings,
 };
-use docket::{Docket, Failure, Finding, KNOWN_QUESTIONS, Lanes};
+use docket::{Docket, Failure, Finding, Item, KNOWN_QUESTIONS, Lanes, Question};
+use meters::Meter;
 use pace::Pace;
 
-pub use verdict::Digests;
-use verdict::Taken;
+pub use dialect::Digests;
+pub use meters::Meters;
 
-/// Name of the pipeline's cursor in the log.
-const CURSOR: &str = "sensor-reader";
+use dialect::{Dialect, Taken};
+use users::UsersProcessor;
+use verdict::SensorReader;
+
 /// Leaves that are read at once.
 const READ_MAX: usize = 1_000;
 /// Bytes of envelopes that are read at once.
@@ -79,17 +90,24 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 /// Longest pause between two questions.
 const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 
+/// Questions under way to one user's processor. Those of `sensor-reader` have a limit of their own.
+const USERS_QUESTIONS_MAX: usize = 2;
+
 /// Whoever answers the pipeline's questions.
-pub trait SensorReader: Send + Sync + 'static {
-    /// The answer to a question, unchecked. The error says why there is none.
-    fn answer(&self, question: Vec<u8>) -> impl Future<Output = Result<Vec<u8>, String>> + Send;
+pub trait Components: Send + Sync + 'static {
+    /// The answer to a question on this subject, unchecked. The error says why there is none.
+    fn answer(
+        &self,
+        subject: &str,
+        question: Vec<u8>,
+    ) -> impl Future<Output = Result<Vec<u8>, String>> + Send;
 }
 
-/// The component on a host, asked over NATS.
-impl SensorReader for Client {
-    async fn answer(&self, question: Vec<u8>) -> Result<Vec<u8>, String> {
+/// The components on hosts, asked over NATS.
+impl Components for Client {
+    async fn answer(&self, subject: &str, question: Vec<u8>) -> Result<Vec<u8>, String> {
         let request = Request::new().payload(question.into()).timeout(Some(ANSWER_TIMEOUT));
-        match self.send_request(SUBJECT, request).await {
+        match self.send_request(subject.to_owned(), request).await {
             Ok(answer) => Ok(answer.payload.into()),
             // This is normal while a host starts.
             Err(error) => Err(error.to_string()),
@@ -114,84 +132,153 @@ pub struct Judging<R> {
     pub judged: watch::Sender<u64>,
     /// Takes the time that each leaf of this process has waited until its verdict was sealed.
     pub verdict_seconds: Histogram,
+    /// Counts questions.
+    pub meters: Meters,
 }
 
-impl<R: SensorReader> Service for Judging<R> {
+impl<R: Components> Service for Judging<R> {
     const NAME: &'static str = "judging";
     /// The ledger has stopped, or there is a bug.
     type Error = PipelineError;
 
     /// Begins when the index has the whole log and gives the standings.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        let Self { ledger, reader, accepted, standings, judged, verdict_seconds } = self;
-        let found_at_start = ledger.size();
-        let cursor = ledger.cursor(CURSOR);
-        judged.send_replace(cursor);
+        let Self { ledger, reader, accepted, standings, judged, verdict_seconds, meters } = self;
+        judged.send_replace(ledger.cursor(&SensorReader.cursor()));
+        let pipeline = Pipeline::new(ledger, reader, SensorReader, accepted, &meters);
         // If indexing has ended, the site stops.
         let Some(Ok(standings)) = shutdown.run_until_cancelled(standings).await else {
             return Ok(());
         };
-        let docket = Docket::new(cursor, standings);
         let unsettled = Unsettled { waiting: VecDeque::new(), judged, verdict_seconds };
-        let pipeline = Pipeline {
-            ledger,
-            reader,
-            accepted,
-            found_at_start,
-            known: watch::Sender::new(first_known()),
-            is_warned: AtomicBool::new(false),
+        let never = pipeline.judge(standings, unsettled, usize::MAX);
+        ended(shutdown.run_until_cancelled(never).await)
+    }
+}
+
+/// Has a user's processor derive events from sealed ones.
+#[derive(Debug)]
+pub struct Processing<R> {
+    /// The log to read and append to.
+    pub ledger: Ledger,
+    /// The processor, or the connection to it.
+    pub reader: R,
+    /// Its name, also of its cursor.
+    pub name: ProcessorName,
+    /// What it sees of the log.
+    pub filter: Filter,
+    /// Whether it begins with the first leaf. If not, its first start begins with the next one.
+    pub history: bool,
+    /// As those of [`Judging`].
+    pub accepted: watch::Receiver<Digests>,
+    /// Receives the first leaf whose verdict is not sealed.
+    pub judged: watch::Sender<u64>,
+    /// Counts questions.
+    pub meters: Meters,
+}
+
+impl<R: Components> Service for Processing<R> {
+    const NAME: &'static str = "a processor";
+    /// The ledger has stopped, or there is a bug.
+    type Error = PipelineError;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
+        let Self { ledger, reader, name, filter, history, accepted, judged, meters } = self;
+        let dialect = UsersProcessor { subject: name.subject(), name, filter };
+        let pipeline = Pipeline::new(ledger, reader, dialect, accepted, &meters);
+        let verdict_seconds = timings::verdict_seconds();
+        let unsettled = Unsettled { waiting: VecDeque::new(), judged, verdict_seconds };
+        let never = async {
+            if !history && pipeline.ledger.cursor(&pipeline.dialect.cursor()) == 0 {
+                // Sealed before anything is read, so that a crash loses no leaf after it.
+                pipeline.seal(Vec::new(), pipeline.found_at_start).await?;
+            }
+            pipeline.judge(BTreeMap::new(), unsettled, USERS_QUESTIONS_MAX).await
         };
-        match shutdown.run_until_cancelled(pipeline.judge(docket, unsettled)).await {
-            Some(Err(failure)) => Err(failure),
-            Some(Ok(never)) => match never {},
-            None => Ok(()),
-        }
+        ended(shutdown.run_until_cancelled(never).await)
+    }
+}
+
+fn ended(ended: Option<Result<Infallible, PipelineError>>) -> Result<(), PipelineError> {
+    match ended {
+        Some(Err(failure)) => Err(failure),
+        Some(Ok(never)) => match never {},
+        None => Ok(()),
     }
 }
 
 /// What the steps of the pipeline share.
-struct Pipeline<R> {
+struct Pipeline<R, D: Dialect> {
     ledger: Ledger,
     reader: R,
+    dialect: Arc<D>,
     /// Digests of the components whose verdicts are taken.
     accepted: watch::Receiver<Digests>,
     /// Size of the log at the start.
     found_at_start: u64,
     /// A small question that the component has answered.
-    known: watch::Sender<Question>,
+    known: watch::Sender<Question<D::Item>>,
+    meter: Meter,
     /// Whether the site's log says that there are no verdicts.
     is_warned: AtomicBool,
 }
 
 /// A step that has ended.
-enum Step {
-    Read(Run),
+enum Step<T> {
+    Read(Run<T>),
     /// With how long the answer took.
     Judged(Lanes, Vec<Finding>, Duration),
     /// The component fails on these sightings, although it answers others.
-    Failed(Lanes, Vec<Sighting>, Failure),
+    Failed(Lanes, Vec<T>, Failure),
     Sealed,
 }
 
 /// What a run of leaves has to be judged.
-struct Run {
-    sightings: Vec<Sighting>,
+struct Run<T> {
+    sightings: Vec<T>,
     /// When the site received each of them.
     received_at: Vec<Timestamp>,
     /// The leaf after the run.
     next_leaf: u64,
 }
 
-impl<R: SensorReader> Pipeline<R> {
+impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
+    fn new(
+        ledger: Ledger,
+        reader: R,
+        dialect: D,
+        accepted: watch::Receiver<Digests>,
+        meters: &Meters,
+    ) -> Self {
+        let known = Question { standings: BTreeMap::new(), sightings: vec![dialect.known()] };
+        Self {
+            found_at_start: ledger.size(),
+            meter: meters.of(&dialect.cursor()),
+            ledger,
+            reader,
+            dialect: Arc::new(dialect),
+            accepted,
+            known: watch::Sender::new(known),
+            is_warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Derives events, from the cursor on, with at most so many questions under way.
+    ///
     /// Cancel-safe: cancelling between two appends loses nothing. After a cancel during an append,
     /// the append may or may not have happened. Either way the next run continues from the cursor.
     async fn judge(
         &self,
-        mut docket: Docket,
+        standings: BTreeMap<SensorId, Standing>,
         mut unsettled: Unsettled,
+        questions_max: usize,
     ) -> Result<Infallible, PipelineError> {
-        let mut steps: FuturesUnordered<BoxFuture<'_, Result<Step, PipelineError>>> =
+        let cursor = self.ledger.cursor(&self.dialect.cursor());
+        unsettled.judged.send_replace(cursor);
+        let mut docket = Docket::new(cursor, standings);
+        let mut steps: FuturesUnordered<BoxFuture<'_, Result<Step<D::Item>, PipelineError>>> =
             FuturesUnordered::new();
+        let mut questions = 0;
         let (mut is_reading, mut is_sealing) = (false, false);
         let mut cursor_is_due = false;
         let (mut read_at, mut pace) = (Instant::now(), Pace::default());
@@ -202,7 +289,10 @@ impl<R: SensorReader> Pipeline<R> {
                 is_reading = true;
                 steps.push(self.read(from, read_at + pace.gather()).boxed());
             }
-            while let Some((lanes, question)) = docket.poll_question() {
+            while questions < questions_max
+                && let Some((lanes, question)) = docket.poll_question()
+            {
+                questions += 1;
                 steps.push(self.ask(lanes, question, pace.patience()).boxed());
             }
             if !is_sealing && let Some((findings, cursor)) = docket.poll_append(cursor_is_due) {
@@ -210,6 +300,8 @@ impl<R: SensorReader> Pipeline<R> {
                 steps.push(self.seal(findings, cursor).boxed());
             }
             unsettled.settle(docket.settled());
+            self.meter.waiting.set(docket.waiting().try_into().unwrap_or(i64::MAX));
+            self.meter.full.set(i64::from(docket.reads_from().is_none()));
             let step = tokio::select! {
                 // In a fixed order, so that a simulation can repeat it.
                 biased;
@@ -222,18 +314,21 @@ impl<R: SensorReader> Pipeline<R> {
             match step {
                 Step::Read(Run { sightings, received_at, next_leaf }) => {
                     (is_reading, read_at) = (false, Instant::now());
-                    let own = sightings.iter().zip(received_at).map(|(it, at)| (it.leaf, at));
+                    let own = sightings.iter().zip(received_at).map(|(it, at)| (it.leaf(), at));
                     unsettled.waiting.extend(own.filter(|(leaf, _)| *leaf >= self.found_at_start));
                     docket.handle_read(sightings, next_leaf);
                 }
                 Step::Judged(lanes, findings, took) => {
+                    questions -= 1;
                     pace.handle_answer(took);
                     docket.handle_verdict(lanes, findings);
                 }
                 Step::Failed(lanes, sightings, failure) => {
-                    let why = failure.why.clone();
+                    questions -= 1;
+                    let (name, why) = (self.dialect.name(), failure.why.clone());
                     if let Some(leaf) = docket.handle_failure(lanes, sightings, failure) {
-                        warn!(leaf, why, "sensor-reader fails on a leaf, which is not judged");
+                        self.meter.not_judged.inc();
+                        warn!(name, leaf, why, "a component fails on a leaf, which is not judged");
                     }
                 }
                 Step::Sealed => {
@@ -246,7 +341,7 @@ impl<R: SensorReader> Pipeline<R> {
 
     /// Waits for the leaf `from`, and for more until `gathered`, and reads what is to be judged.
     /// Waits while the log cannot be read. Skips damaged leaves.
-    async fn read(&self, from: u64, gathered: Instant) -> Result<Step, PipelineError> {
+    async fn read(&self, from: u64, gathered: Instant) -> Result<Step<D::Item>, PipelineError> {
         let mut size = self.ledger.watch_size();
         // The sender lives as long as the ledger, of which we hold a handle.
         let _alive = size.wait_for(|size| *size > from).await.is_ok();
@@ -256,8 +351,8 @@ impl<R: SensorReader> Pipeline<R> {
         }
         let mut warned = false;
         loop {
-            let ledger = self.ledger.clone();
-            match work::blocking((), move || read_run(&ledger, from)).await? {
+            let (ledger, dialect) = (self.ledger.clone(), Arc::clone(&self.dialect));
+            match work::blocking((), move || read_run(&ledger, &*dialect, from)).await? {
                 Ok(run) => return Ok(Step::Read(run)),
                 Err(failure) if !std::mem::replace(&mut warned, true) => {
                     let failure = error_chain(&failure);
@@ -269,36 +364,37 @@ impl<R: SensorReader> Pipeline<R> {
         }
     }
 
-    /// Asks until a verdict arrives that passes [`verdict::take`], or until the component fails
+    /// Asks until a verdict arrives that passes [`Dialect::take`], or until the component fails
     /// although it answers other questions.
     async fn ask(
         &self,
         lanes: Lanes,
-        question: Question,
+        question: Question<D::Item>,
         patience: Duration,
-    ) -> Result<Step, PipelineError> {
-        let body = body(&question);
+    ) -> Result<Step<D::Item>, PipelineError> {
+        let body = self.dialect.body(&question);
         // On a part the component may work for as long as it is let, and one copy is enough.
         let mut patience = Some(patience).filter(|_| !lanes.is_part);
         let mut back_off = BACK_OFF_MIN;
         loop {
             let why = match self.ask_twice(&body, &question.sightings, patience.take()).await {
                 Ok((findings, took)) => {
+                    self.meter.questions.inc();
                     self.is_warned.store(false, Ordering::Relaxed);
                     self.known.send_replace(beginning(question));
                     return Ok(Step::Judged(lanes, findings, took));
                 }
                 Err(why) => why,
             };
+            self.meter.failures.inc();
             debug!(why, sightings = question.sightings.len(), "got no verdict");
             if let Some(by) = self.answers_others().await {
+                let why = format!("{} fails on it: {why}", self.dialect.name());
                 return Ok(Step::Failed(lanes, question.sightings, Failure { by, why }));
             }
             if back_off == BACK_OFF_MAX && !self.is_warned.swap(true, Ordering::Relaxed) {
-                warn!(
-                    why,
-                    "sensor-reader gives no verdict; readings are still sealed and wait to be judged"
-                );
+                let name = self.dialect.name();
+                warn!(name, why, "a component gives no verdict; leaves wait for it, sealed");
             }
             sleep(back_off).await;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
@@ -310,7 +406,7 @@ impl<R: SensorReader> Pipeline<R> {
     async fn ask_twice(
         &self,
         body: &[u8],
-        asked: &[Sighting],
+        asked: &[D::Item],
         patience: Option<Duration>,
     ) -> Result<(Vec<Finding>, Duration), String> {
         let ask = || Box::pin(self.ask_once(body, asked));
@@ -327,10 +423,10 @@ impl<R: SensorReader> Pipeline<R> {
     }
 
     /// What is taken of the answer, and how long that took.
-    async fn ask_once(&self, body: &[u8], asked: &[Sighting]) -> Result<(Taken, Duration), String> {
+    async fn ask_once(&self, body: &[u8], asked: &[D::Item]) -> Result<(Taken, Duration), String> {
         let asked_at = Instant::now();
-        let answer = self.reader.answer(body.to_vec()).await?;
-        let taken = verdict::take(&answer, &self.accepted.borrow(), asked)?;
+        let answer = self.reader.answer(self.dialect.subject(), body.to_vec()).await?;
+        let taken = self.dialect.take(&answer, &self.accepted.borrow(), asked)?;
         Ok((taken, asked_at.elapsed()))
     }
 
@@ -339,7 +435,7 @@ impl<R: SensorReader> Pipeline<R> {
     /// knows which of them failed.
     async fn answers_others(&self) -> Option<Arc<str>> {
         let known = self.known.borrow().clone();
-        let body = body(&known);
+        let body = self.dialect.body(&known);
         let asked = (0..KNOWN_QUESTIONS).map(|_| self.ask_once(&body, &known.sightings));
         let answers = try_join_all(asked).await.ok()?;
         let mut components = answers.into_iter().map(|(taken, _)| taken.by);
@@ -348,12 +444,15 @@ impl<R: SensorReader> Pipeline<R> {
     }
 
     /// Seals derived events with the cursor that goes with them. Retries while the disk fails.
-    async fn seal(&self, findings: Vec<Finding>, next_leaf: u64) -> Result<Step, PipelineError> {
-        let cursor = Cursor { name: CURSOR.to_owned(), next_leaf };
+    async fn seal(
+        &self,
+        findings: Vec<Finding>,
+        next_leaf: u64,
+    ) -> Result<Step<D::Item>, PipelineError> {
+        let cursor = Cursor { name: self.dialect.cursor(), next_leaf };
         loop {
             let now = clock::now();
-            let event =
-                |Finding { derived, by }: &Finding| Event::derived(derived.clone(), by, now);
+            let event = |finding: &Finding| self.dialect.event(finding.clone(), now);
             let events = findings.iter().map(event).collect();
             let batch = Batch { events, cursor: Some(cursor.clone()), ..Batch::default() };
             match self.ledger.append(batch).await {
@@ -368,29 +467,20 @@ impl<R: SensorReader> Pipeline<R> {
     }
 }
 
-fn body(question: &Question) -> Vec<u8> {
-    serde_json::to_vec(question).expect("a question has only text keys")
-}
-
 /// The same question about its first sighting alone.
-fn beginning(mut question: Question) -> Question {
+fn beginning<T: Item>(mut question: Question<T>) -> Question<T> {
     question.sightings.truncate(1);
-    let is_in_it = |sensor: &SensorId| question.sightings.iter().any(|it| it.sensor == *sensor);
+    let is_in_it = |sensor: &SensorId| question.sightings.iter().any(|it| it.sensor() == *sensor);
     question.standings.retain(|sensor, _| is_in_it(sensor));
     question
 }
 
-/// The known question of a process that has not got a verdict yet. Any component answers it.
-fn first_known() -> Question {
-    let seen = Seen::Value { value: String::from("1"), range: None, units: None };
-    let sensor = SensorId::from_bytes([0; 16]);
-    let source = String::from("Site.Known");
-    let sighting = Sighting { leaf: 0, sensor, source, seen, received_at: None };
-    Question { sightings: vec![sighting], ..Question::default() }
-}
-
 /// Reads what is to be judged from the leaf `from` on. Blocks on the disk.
-fn read_run(ledger: &Ledger, from: u64) -> Result<Run, ReadError> {
+fn read_run<D: Dialect>(
+    ledger: &Ledger,
+    dialect: &D,
+    from: u64,
+) -> Result<Run<D::Item>, ReadError> {
     let mut run = Run { sightings: Vec::new(), received_at: Vec::new(), next_leaf: from };
     for content in read_leaves(ledger, from, READ_MAX, READ_BYTES_MAX)? {
         let leaf = run.next_leaf;
@@ -398,7 +488,7 @@ fn read_run(ledger: &Ledger, from: u64) -> Result<Run, ReadError> {
         match content {
             Content::Envelope(bytes) => {
                 let Ok(envelope) = Envelope::parse(&bytes) else { continue };
-                if let Some(sighting) = Sighting::of(leaf, &envelope) {
+                if let Some(sighting) = dialect.item(leaf, &envelope) {
                     run.sightings.push(sighting);
                     run.received_at.push(envelope.received_at);
                 }

@@ -469,16 +469,16 @@ struct Site<'a> {
 
 #[derive(Serialize)]
 struct FollowerLag {
-    name: &'static str,
+    name: String,
     lag_leaves: u64,
     lag_ms: u128,
     late: bool,
 }
 
 impl FollowerLag {
-    const fn of(lag: &Lag) -> Self {
+    fn of(lag: &Lag) -> Self {
         Self {
-            name: lag.follower.name(),
+            name: lag.follower.name().to_owned(),
             lag_leaves: lag.leaves,
             lag_ms: lag.waited.as_millis(),
             late: lag.is_late,

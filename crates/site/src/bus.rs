@@ -12,7 +12,7 @@ use engine::{
     ca::CredentialError,
     nats_server::{self, ForDevices, ForHosts, Port},
 };
-use model::{derive, mirror, submission};
+use model::{derive, mirror, processing, submission};
 use nats::nkey::{Kind, Seed};
 use services::{
     applications::hearing,
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> = Traffic {
-    of_components: &[derive::SUBJECT, submission::SUBJECT, mirror::SUBJECT],
+    of_components: &[derive::SUBJECT, processing::SUBJECTS, submission::SUBJECT, mirror::SUBJECT],
     of_site: &[model::query::SUBJECT, submission::FORWARDED],
     of_service: &[polling_service::ALL_SUBJECTS],
 };

@@ -6,7 +6,7 @@ use access::sensors::Admits;
 use model::Pattern;
 use page_http::PageHost;
 
-use crate::mirror::Mirror;
+use crate::{mirror::Mirror, processors::Processors};
 
 /// Most files that a site has open: the connections of its ports, and its own files. Of the latter,
 /// each of tokio's 512 blocking threads may have one. The others are 60 while the site is idle, and
@@ -52,6 +52,8 @@ pub struct Config {
     pub rules: Option<pushed::Rules>,
     /// The server to which the log is mirrored, if it is.
     pub mirror: Option<Mirror>,
+    /// Users' processors.
+    pub processors: Processors,
     /// Timeouts and limits of the poller.
     pub polling: poll::Config,
     /// File with the log's signing key; in the data directory if `None`.

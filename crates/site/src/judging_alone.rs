@@ -14,7 +14,7 @@ use services::{
     bus::Connections,
     checkpointing::Checkpointing,
     indexing::{self, AtStart, Indexing},
-    pipeline::{Digests, Judging},
+    pipeline::{Digests, Judging, Meters},
     progress::progress,
     timings,
 };
@@ -152,6 +152,7 @@ impl JudgingAlone {
             standings,
             judged: tell_judged,
             verdict_seconds: timings::verdict_seconds(),
+            meters: Meters::default(),
         });
         tokio::select! {
             _ready = watch_standing.wait_for(Standing::is_ready) => {}

@@ -11,6 +11,8 @@ use tokio::{
 };
 use tracing::info;
 
+use crate::workloads;
+
 /// Time that `nats-server` has to answer. It reads JetStream's files first.
 const NATS_READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for one attempt. It is longer than the gateway waits for the site.
@@ -75,10 +77,15 @@ pub(crate) struct PageSilent {
     pub(crate) ending: String,
 }
 
+/// Whether everything runs that the site itself needs.
+fn is_ready(standing: &Standing) -> bool {
+    standing.runs(|workload| !workloads::is_processor(workload))
+}
+
 /// Waits until the gateway answers with data from the site.
 pub(crate) async fn page_answers(mut page: Page) {
     // The sender lives as long as the reconciler. When that ends, the site stops.
-    let _alive = page.standing.wait_for(Standing::is_ready).await.is_ok();
+    let _alive = page.standing.wait_for(is_ready).await.is_ok();
     while timeout(ANSWER_TIMEOUT, page.host.answers()).await != Ok(true) {
         sleep(READY_PAUSE).await;
     }

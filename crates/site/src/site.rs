@@ -41,7 +41,7 @@ use services::{
     known::Known,
     lag::{Lag, Watching},
     mirroring::{MirrorProgress, Mirroring},
-    pipeline::{Digests, Judging},
+    pipeline::{Digests, Judging, Meters},
     polling::{self, GivenOrders, OrderingError, Polling, SensorOrders},
     polling_service::{self, PollingService},
     progress::{Progress, progress},
@@ -70,6 +70,7 @@ use crate::{
     outages,
     part::Part,
     ports::{Reserved, is_open},
+    processors::{Followed, Processors},
     ready::{Page, PageSilent, page_answers},
     start_files::{NO_ORDERS, NO_RUN_FILE},
     workloads,
@@ -254,11 +255,17 @@ impl<'a> Site<'a> {
             programs.wash,
             (host, &workload, &pangea.fields_json()),
             (bus.hosts, &bus.authority),
-            (&registry, mirroring),
+            (&registry, mirroring, &config.processors),
             control,
             changes,
         )?;
         self.services.run(page_port);
+        let meters = Meters::default();
+        let mut processed = Vec::new();
+        for (processing, progress) in config.processors.services(&self.ledger, &data, &meters) {
+            self.services.run(processing);
+            processed.push(progress);
+        }
 
         let late_seconds = timings::poll_late_seconds();
         let (pushed_counters, watch_pushed) = watch::channel(pushed::Counters::default());
@@ -268,7 +275,7 @@ impl<'a> Site<'a> {
                 (watch_pushed, desk.counters(), mirror_progress),
                 pangea,
                 (log, late_seconds.clone()),
-                accepted,
+                (accepted, meters, processed),
                 config.checkpoint_period,
             )
             .await?;
@@ -376,7 +383,7 @@ impl<'a> Site<'a> {
         program: PathBuf,
         (port, page, fields): (Reserved, &WorkloadName, &str),
         (nats, authority): (SocketAddr, &Authority),
-        (registry, mirroring): (&Registry, Option<Mirrors<'_>>),
+        (registry, mirroring, processors): (&Registry, Option<Mirrors<'_>>, &Processors),
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<Standing>, Log), UpError> {
@@ -384,6 +391,7 @@ impl<'a> Site<'a> {
             .map_err(|name| UpError::machine(ComponentMissing(name)))?;
         let (mirroring, servers_ca) = mirroring.unzip();
         workloads.extend(mirroring);
+        workloads.extend(processors.iter().map(workloads::processing));
         let wanted: Vec<Deployment> = workloads.into_iter().map(workloads::everywhere).collect();
         let (standing, watch_standing) = watch::channel(Standing::default());
         let (hosts_changes, hosts_changed) = mpsc::channel(CHANGES_MAX);
@@ -427,7 +435,7 @@ impl<'a> Site<'a> {
         (pushed, applications, mirror): Watched,
         pangea: pangea_http::Config,
         (log, late_seconds): (Reserved, Histogram),
-        accepted: watch::Receiver<Digests>,
+        (accepted, meters, processed): (watch::Receiver<Digests>, Meters, Vec<Followed>),
         checkpoint_period: Duration,
     ) -> Result<(Known, watch::Sender<Counters>, watch::Receiver<Vec<Lag>>), UpError> {
         let indexer =
@@ -458,6 +466,7 @@ impl<'a> Site<'a> {
             ledger: ledger(),
             progress: progress.clone(),
             judged: watch_judged,
+            processed,
             witnessed: witnessed.clone(),
             events: self.events.downgrade(),
             lags,
@@ -476,6 +485,7 @@ impl<'a> Site<'a> {
             standings,
             judged,
             verdict_seconds: verdict_seconds.clone(),
+            meters: meters.clone(),
         });
         let access_token =
             AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
@@ -498,6 +508,7 @@ impl<'a> Site<'a> {
             lags: watch_lags.clone(),
             mirror: mirror.clone(),
             clock: self.clock.clone(),
+            pipeline: meters,
             timings: vec![late_seconds, self.seal_seconds.clone(), found_seconds, verdict_seconds],
             others: pangea.router(),
             no_room: pangea_http::no_room,

@@ -7,7 +7,7 @@ use model::{derive, mirror, submission};
 use page_http::WorkloadName;
 use registry::{Image, Registry};
 
-use crate::mirror::Mirror;
+use crate::{mirror::Mirror, processors::Processor};
 
 /// Name of the component that judges readings.
 const SENSOR_READER: &str = "sensor-reader";
@@ -17,6 +17,9 @@ const HTTP_GATEWAY: &str = "http-gateway";
 /// Name of the component that calls the mirror's server.
 const PANGEA_API: &str = "pangea-api";
 const UI: &str = "ui";
+
+/// What the names of processors' workloads begin with.
+const PROCESSOR: &str = "processor-";
 
 /// The group of hosts that run what the site itself needs. Its own host is in it.
 const GROUP: &str = "default";
@@ -87,6 +90,25 @@ pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
             HostInterface::new(CONFIG, &["store"], &[]),
         ],
     ))
+}
+
+/// Whether a workload is that of a user's processor. The site is ready without it.
+pub(crate) fn is_processor(workload: &str) -> bool {
+    workload.starts_with(PROCESSOR)
+}
+
+/// The workload of a user's processor.
+pub(crate) fn processing(Processor { name, image, .. }: &Processor) -> Workload {
+    let workload = format!("{PROCESSOR}{name}");
+    let config = [("subscriptions", &*name.subject()), (derive::DIGEST_KEY, image.digest())];
+    Workload::new(
+        &workload,
+        vec![Component::new(&workload, image.reference(), &config)],
+        vec![
+            HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
+            HostInterface::new(CONFIG, &["store"], &[]),
+        ],
+    )
 }
 
 /// The workload that checks events of applications.

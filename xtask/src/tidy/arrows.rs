@@ -21,8 +21,15 @@ const ROWS: &[&[&str]] = &[
 const PURE: [&str; 7] = ["key-history", "model", "pangea", "poll", "pushed", "tlog", "wire"];
 
 /// What runs on the host and in the browser: it may know what is pure, and nothing else of ours.
-const COMPONENTS: [&str; 6] =
-    ["event-logger", "http-gateway", "pangea-api", "sensor-reader", "ui", "verifier"];
+const COMPONENTS: [&str; 7] = [
+    "event-logger",
+    "http-gateway",
+    "pangea-api",
+    "sensor-reader",
+    "test-processor",
+    "ui",
+    "verifier",
+];
 
 /// Dependencies with which a package does IO or waits.
 const IO: [&str; 8] =

@@ -17,7 +17,12 @@ pub(crate) struct Kept {
     pub(crate) envelopes: Vec<Envelope>,
     /// The first leaf that was not judged.
     judged: u64,
+    /// The first leaf that the processor of tests has not handled.
+    processed: u64,
 }
+
+/// The actor of what the processor of tests derives, and its cursor.
+pub(crate) const PROCESSOR: &str = "processor/double";
 
 /// Verifies a stopped site's log and reads it.
 pub(crate) fn open(data_dir: &Path) -> Kept {
@@ -29,13 +34,13 @@ pub(crate) fn open(data_dir: &Path) -> Kept {
         let signer = load_or_create_key(&data_dir.join("site.key"), name, &folder).unwrap();
         let (ledger, writer) = Ledger::open(&folder, signer).unwrap();
         let stored = ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
-        let judged = ledger.cursor("sensor-reader");
+        let (judged, processed) = (ledger.cursor("sensor-reader"), ledger.cursor(PROCESSOR));
         writer.close().await.unwrap();
         let envelopes = stored
             .iter()
             .map(|stored| Envelope::parse(stored.bytes.as_deref().unwrap()).unwrap())
             .collect();
-        Kept { envelopes, judged }
+        Kept { envelopes, judged, processed }
     })
 }
 
@@ -127,6 +132,26 @@ impl Kept {
         let derived = self.envelopes.iter().filter(|envelope| derived(envelope).is_some());
         let of_sensor = derived.filter(move |envelope| envelope.event.sensor() == Some(sensor));
         of_sensor.filter_map(|envelope| envelope.event.action.as_deref())
+    }
+
+    /// The processor of tests has derived from each reading with this value once and in order, and
+    /// from nothing else.
+    #[track_caller]
+    pub(crate) fn assert_processed_once(&self, value: &str) {
+        let is_due = |envelope: &Envelope| {
+            let event = &envelope.event;
+            event.action.as_deref() == Some(action::SENSOR_READING)
+                && event.new.as_deref() == Some(value)
+        };
+        let handled = (0..self.processed).zip(&self.envelopes);
+        let due: Vec<u64> =
+            handled.filter(|(_, envelope)| is_due(envelope)).map(|(leaf, _)| leaf).collect();
+        let own = self.envelopes.iter().map(|envelope| &envelope.event);
+        let own = own.filter(|event| event.actor.as_deref() == Some(PROCESSOR));
+        let derived: Vec<u64> =
+            own.map(|event| event.sealwire.as_ref().unwrap().from_leaf.unwrap()).collect();
+        assert!(!due.is_empty());
+        assert_eq!(derived, due);
     }
 }
 

@@ -30,6 +30,7 @@ mod orders;
 mod page;
 mod pangea;
 mod polling_service;
+mod processors;
 mod pushed;
 mod readings;
 mod refusal;

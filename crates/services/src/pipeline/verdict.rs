@@ -1,41 +1,71 @@
-//! What the pipeline takes of an answer of `sensor-reader`.
+//! What `sensor-reader` is asked, and what the pipeline takes of its answers.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use model::{
-    Heartbeat, action,
-    derive::{Derived, Sighting, Verdict},
+    Envelope, Event, Heartbeat, SensorId, Timestamp, action,
+    derive::{Derived, SUBJECT, Seen, Sighting, Verdict},
 };
 
-use super::docket::Finding;
+use super::{
+    dialect::{Dialect, Digests, Taken, accept},
+    docket::{Finding, Question},
+};
 
-/// Digests of components, as their registry names them.
-pub type Digests = BTreeSet<String>;
-
+/// Name of the component, and of its cursor in the log.
+const CURSOR: &str = "sensor-reader";
 /// Longest name of a channel in characters.
 const CHANNEL_CHARS_MAX: usize = Heartbeat::NAME_CHARS_MAX;
 
-/// What is taken of a verdict.
-pub(super) struct Taken {
-    /// Digest of the component that gave it.
-    pub(super) by: Arc<str>,
-    pub(super) findings: Vec<Finding>,
+/// The dialect of `sensor-reader`.
+#[derive(Debug)]
+pub(super) struct SensorReader;
+
+impl Dialect for SensorReader {
+    type Item = Sighting;
+
+    fn name(&self) -> &str {
+        CURSOR
+    }
+
+    fn cursor(&self) -> String {
+        CURSOR.to_owned()
+    }
+
+    fn subject(&self) -> &str {
+        SUBJECT
+    }
+
+    fn item(&self, leaf: u64, envelope: &Envelope) -> Option<Sighting> {
+        Sighting::of(leaf, envelope)
+    }
+
+    fn body(&self, question: &Question<Sighting>) -> Vec<u8> {
+        serde_json::to_vec(question).expect("a question has only text keys")
+    }
+
+    fn take(&self, answer: &[u8], accepted: &Digests, asked: &[Sighting]) -> Result<Taken, String> {
+        take(answer, accepted, asked)
+    }
+
+    fn event(&self, Finding { derived, by, .. }: Finding, at: Timestamp) -> Event {
+        Event::derived(derived, &by, at)
+    }
+
+    fn known(&self) -> Sighting {
+        let seen = Seen::Value { value: String::from("1"), range: None, units: None };
+        let sensor = SensorId::from_bytes([0; 16]);
+        Sighting { leaf: 0, sensor, source: String::from("Site.Known"), seen, received_at: None }
+    }
 }
 
 /// Accepts a verdict only if a component in `accepted` gave it and it is about the sightings in
 /// question, which are in the log's order. A leaf has at most one derived event of each action and
 /// channel. A faulty component can be wrong, but cannot add anything else to the log.
-pub(super) fn take(answer: &[u8], accepted: &Digests, asked: &[Sighting]) -> Result<Taken, String> {
+fn take(answer: &[u8], accepted: &Digests, asked: &[Sighting]) -> Result<Taken, String> {
     let verdict: Verdict = serde_json::from_slice(answer)
         .map_err(|error| format!("the verdict is malformed: {error}"))?;
-    let Some(by) = accepted.get(&verdict.component) else {
-        let accepted: Vec<&str> = accepted.iter().map(String::as_str).collect();
-        return Err(format!(
-            "the verdict is from the component {}, not {}",
-            verdict.component,
-            accepted.join(" or ")
-        ));
-    };
+    let by = accept(accepted, verdict.component)?;
     let mut seen = BTreeSet::new();
     let twice = verdict.derived.iter().find(|derived| {
         !seen.insert((derived.from_leaf, &derived.action, derived.channel.as_deref()))
@@ -79,8 +109,7 @@ pub(super) fn take(answer: &[u8], accepted: &Digests, asked: &[Sighting]) -> Res
             foreign.action, foreign.from_leaf
         )),
         None => {
-            let by: Arc<str> = Arc::from(by.as_str());
-            let finding = |derived| Finding { derived, by: Arc::clone(&by) };
+            let finding = |derived| Finding { derived, unit: None, by: Arc::clone(&by) };
             let findings = verdict.derived.into_iter().map(finding).collect();
             Ok(Taken { by: Arc::clone(&by), findings })
         }
@@ -89,8 +118,6 @@ pub(super) fn take(answer: &[u8], accepted: &Digests, asked: &[Sighting]) -> Res
 
 #[cfg(test)]
 mod tests {
-    use model::{SensorId, Timestamp, derive::Seen};
-
     use super::*;
 
     const SENSOR: SensorId = SensorId::from_bytes([7; 16]);

@@ -14,7 +14,7 @@ use services::{
     checkpointing::Checkpointing,
     indexing::{self, AtStart, Indexing},
     known::Known,
-    pipeline::{Digests, Judging, SensorReader},
+    pipeline::{Components, Digests, Judging, Meters},
     progress::progress,
     sealing::{QUEUE_EVENTS_MAX, Sealing, ToSeal},
     site_clock::{SiteClock, own_time_at_end},
@@ -184,6 +184,7 @@ impl Process {
             standings: is_stood,
             judged: watch::Sender::new(0),
             verdict_seconds: timings::verdict_seconds(),
+            meters: Meters::default(),
         };
         let checkpointing = Checkpointing { ledger: ledger.clone(), period: CHECKPOINT_PERIOD };
         let indexing = Indexing {
@@ -338,8 +339,8 @@ async fn act(
 /// on some values.
 struct Component;
 
-impl SensorReader for Component {
-    async fn answer(&self, question: Vec<u8>) -> Result<Vec<u8>, String> {
+impl Components for Component {
+    async fn answer(&self, _subject: &str, question: Vec<u8>) -> Result<Vec<u8>, String> {
         let (mood, millis) = {
             let world = world();
             (world.dice.below(48), world.dice.within(1..40))

@@ -1,0 +1,155 @@
+//! Users' processors beside `sensor-reader`.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tlog::Hash;
+
+use crate::{
+    house,
+    mqtt::{Device, heartbeat},
+    pangea::Client,
+    site::{Site, sealwire},
+};
+
+/// What `cargo xtask build` made of `components/test-processor`.
+const COMPONENT: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/test-components/test-processor.wasm");
+const REPOSITORY: &str = "plant/double";
+const SENSOR: &str = "0b5a6e0c-7777-4222-8333-944455566677";
+
+/// An image of a component, as tools make them.
+struct Image {
+    component: Vec<u8>,
+    config: Vec<u8>,
+    manifest: Vec<u8>,
+}
+
+impl Image {
+    fn of(component: Vec<u8>) -> Self {
+        let layer = digest(&component);
+        let config = json!({ "architecture": "wasm", "os": "wasip2", "layerDigests": [layer] });
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {
+                "mediaType": "application/vnd.wasm.config.v0+json",
+                "digest": digest(&config),
+                "size": config.len(),
+            },
+            "layers": [
+                { "mediaType": "application/wasm", "digest": layer, "size": component.len() },
+            ],
+        });
+        Self { component, config, manifest: manifest.to_string().into_bytes() }
+    }
+
+    fn publish(&self, site: &Site) {
+        let token = Client::new(site, "ci", "publish").token;
+        let registry = site.addresses.registry.as_ref().unwrap();
+        let authorization = format!("Bearer {token}");
+        for blob in [&self.component, &self.config] {
+            let url = format!("{registry}/v2/{REPOSITORY}/blobs/uploads/?digest={}", digest(blob));
+            let sent = ureq::post(&url).header("authorization", &authorization).send(&blob[..]);
+            assert_eq!(sent.unwrap().status(), 201);
+        }
+        let url = format!("{registry}/v2/{REPOSITORY}/manifests/{}", digest(&self.manifest));
+        let sent = ureq::put(&url)
+            .header("authorization", &authorization)
+            .header("content-type", "application/vnd.oci.image.manifest.v1+json")
+            .send(&self.manifest[..]);
+        assert_eq!(sent.unwrap().status(), 201);
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Hash::sha256(bytes).as_bytes()))
+}
+
+/// The file that lists processors, each with its name and the digest of its image.
+fn list(folder: &Path, processors: &[(&str, &str)]) -> String {
+    let processor = |(name, digest): &(&str, &str)| {
+        format!("[[processor]]\nname = \"{name}\"\nimage = \"{REPOSITORY}@{digest}\"\n")
+    };
+    let path = folder.join("processors.toml");
+    fs::write(&path, processors.iter().map(processor).collect::<String>()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_processor_derives_beside_others_and_one_poison_keeps_nothing_from_it() {
+    let folder = TempDir::new().unwrap();
+    let image = Image::of(fs::read(COMPONENT).unwrap());
+    let component = digest(&image.manifest);
+    // Nobody ever publishes the other image.
+    let nowhere = digest(b"nowhere");
+    let file = list(folder.path(), &[("double", &component), ("nowhere", &nowhere)]);
+    let mut site = Site::start_in(folder, &["--processors", &file, "--registry-port", "0"]);
+    let mut beat = heartbeat(SENSOR, "Boiler", 300);
+    beat["range"] = json!([0, 50]);
+    beat["unit"] = json!("bar");
+    let _device = Device::start(&site, beat, |number| match number {
+        // The component traps on it.
+        3 => json!({ "value": "trap", "seq": number }).to_string(),
+        _ => json!({ "value": if number % 2 == 0 { 60 } else { 20 }, "seq": number }).to_string(),
+    });
+    // sensor-reader judges all of them, while no processor runs.
+    site.wait_for_event("RANGE_NOT_JUDGED", |envelope| envelope["event"]["new"] == "trap");
+    site.wait_for_event("BACK_IN_RANGE", |_| true);
+    assert_eq!(site.events("DERIVED"), Vec::<Value>::new());
+    image.publish(&site);
+
+    let poison = site.wait_for_event("NOT_JUDGED", |_| true);
+    let (event, own) = (&poison["envelope"]["event"], &poison["envelope"]["sealwire"]);
+    assert_eq!((&event["actor"], &own["component"]), (&json!("pipeline"), &json!(component)));
+    assert!(event["message"].as_str().unwrap().contains("double fails on it"), "{event}");
+    let after = own["from_leaf"].as_u64().unwrap();
+    let (_, reading) = site.get(&format!("/api/proof/{after}"));
+    assert!(reading["envelope"].as_str().unwrap().contains(r#""new":"trap""#), "{reading}");
+    let derived = site.wait_for_event("DERIVED", |envelope| {
+        envelope["sealwire"]["from_leaf"].as_u64() > Some(after)
+    });
+    let (event, own) = (&derived["envelope"]["event"], &derived["envelope"]["sealwire"]);
+    assert_eq!(
+        json!([event["actor"], event["new"], event["source"], event["message"], own["unit"]]),
+        json!(["processor/double", "120", "Hall.Boiler", "Hall.Boiler: double: 120", "bar"])
+    );
+    assert_eq!((&own["component"], &own["sensor"]), (&json!(component), &json!(SENSOR)));
+    let (_, metrics) = site.get_log("/metrics", "127.0.0.1");
+    let value = |name: &str, cursor: &str| {
+        let line = format!("sealwire_{name}{{cursor=\"{cursor}\"}} ");
+        let value = metrics.lines().find_map(|told| told.strip_prefix(&line));
+        value.unwrap_or_else(|| panic!("{line}: {metrics}")).parse::<u64>().unwrap()
+    };
+    assert_eq!(value("pipeline_not_judged_total", house::PROCESSOR), 1);
+    assert!(value("pipeline_failures_total", house::PROCESSOR) >= 5);
+    assert_eq!(value("pipeline_failures_total", "sensor-reader"), 0);
+    assert_eq!(value("pipeline_questions_total", "processor/nowhere"), 0);
+    site.stop();
+
+    let kept = house::open(&site.data_dir());
+    kept.assert_derived_is_what_follows();
+    kept.assert_processed_once("60");
+}
+
+#[test]
+fn a_list_that_cannot_be_followed_is_refused_with_its_line() {
+    let folder = TempDir::new().unwrap();
+    let image = format!("image = \"plant/a@{}\"", digest(b"nowhere"));
+    for (lines, words) in [
+        (format!("name = \"A b\"\n{image}"), "not the name of a processor"),
+        (String::from("name = \"a\"\nimage = \"a:latest\""), "use <repository>@sha256:"),
+        (format!("name = \"a\"\n{image}\nunits = []"), "unknown field `units`"),
+    ] {
+        let text = format!("[[processor]]\n{lines}\n");
+        let path = folder.path().join("processors.toml");
+        fs::write(&path, text).unwrap();
+        let data_dir = folder.path().join("data");
+        let (file, data_dir) = (path.to_str().unwrap(), data_dir.to_str().unwrap());
+        let (code, _, said) = sealwire(&["up", "--data-dir", data_dir, "--processors", file]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(words) && said.contains("TOML parse error at line"), "{said}");
+    }
+}
