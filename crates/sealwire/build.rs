@@ -2,4 +2,5 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=../../target/components");
+    println!("cargo::rerun-if-changed=../../target/test-components");
 }

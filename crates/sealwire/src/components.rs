@@ -1,4 +1,5 @@
-//! The components that `cargo xtask build` left in `target/components`, embedded in the binary.
+//! The components that `cargo xtask build` left in `target/components` and, for benchmarks, in
+//! `target/test-components`, embedded in the binary.
 
 use rust_embed::RustEmbed;
 
@@ -6,6 +7,16 @@ use rust_embed::RustEmbed;
 #[folder = "../../target/components"]
 #[allow_missing = true]
 struct Built;
+
+#[derive(RustEmbed)]
+#[folder = "../../target/test-components"]
+#[allow_missing = true]
+struct ForTests;
+
+/// The processor that benchmarks run, if it existed when this binary was built.
+pub(crate) fn test_processor() -> Option<Vec<u8>> {
+    Some(ForTests::get("test-processor.wasm")?.data.into_owned())
+}
 
 /// Name and bytes of each component that existed when this binary was built.
 pub(crate) fn all() -> Vec<(String, Vec<u8>)> {

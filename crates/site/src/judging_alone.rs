@@ -1,16 +1,18 @@
-//! A log, its pipeline and a host with the component that judges, without the rest of a site: no
-//! sensors, no page. `sealwire bench pipeline` measures it.
+//! A log, its pipeline and a host with the components that judge and check, without the rest of a
+//! site: no sensors, no page. `sealwire bench pipeline` measures it.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, str::FromStr as _, time::Duration};
 
-use access::Gate;
+use access::{Gate, Scope, TokenDescription, TokenName};
 use data_dir::DataDir;
 use engine::{Change, Engine, find, release, wash_host};
 use lattice::Standing;
-use ledger::{Ledger, Writer};
+use ledger::{Batch, Ledger, Writer};
+use model::{Event, processing::ProcessorName};
 use orders::SiteLog;
 use registry::{Parts, Readers, Registry, no_room};
 use services::{
+    applications::{Desk, checking::Checking},
     bus::Connections,
     checkpointing::Checkpointing,
     indexing::{self, AtStart, Indexing},
@@ -26,12 +28,15 @@ use crate::{
     error::{ComponentMissing, EngineError, UpError, no_registry},
     part::Part,
     ports::{LOOPBACK, reserve},
+    processors::{ImageName, Processors},
     start_files::ledger_stopped,
     workloads,
 };
 
 /// Changes of engines that nobody has heard yet.
 const CHANGES_MAX: usize = 16;
+/// Name of the component that each processor runs.
+const PROCESSOR: &str = "test-processor";
 
 /// A log whose readings are judged.
 pub struct JudgingAlone {
@@ -39,6 +44,12 @@ pub struct JudgingAlone {
     pub ledger: Ledger,
     /// The first leaf whose verdict is not sealed.
     pub judged: watch::Receiver<u64>,
+    /// The same of each processor.
+    pub processed: Vec<watch::Receiver<u64>>,
+    /// Where events of applications are handed in.
+    pub desk: Desk,
+    /// An application.
+    pub application: TokenDescription,
     services: Part,
     engines: Part,
     writer: Writer,
@@ -52,14 +63,34 @@ impl std::fmt::Debug for JudgingAlone {
 }
 
 impl JudgingAlone {
-    /// Judges the log of a site's folder, and returns once a host runs the component. Creates the
-    /// log if there is none. `components` are those of a site.
+    /// Seals events in the log of a site's folder while nobody judges. Creates the log if there is
+    /// none.
+    ///
+    /// # Errors
+    /// The folder or the log cannot be used.
+    pub async fn seal_before(
+        folder: &Path,
+        batches: impl Iterator<Item = Vec<Event>>,
+    ) -> Result<(), UpError> {
+        let data_dir = DataDir::open(folder, None).map_err(UpError::folder)?;
+        let SiteLog { ledger, writer, .. } =
+            SiteLog::open(&data_dir, None).map_err(UpError::folder)?;
+        for events in batches {
+            ledger.append(Batch::of(events)).await.map_err(UpError::folder)?;
+        }
+        writer.close().await.map_err(ledger_stopped)
+    }
+
+    /// Judges the log of a site's folder, and returns once a host runs the components. Creates the
+    /// log if there is none. `components` are those of a site. With `processor`, a user's
+    /// processor runs beside them under each of the names.
     ///
     /// # Errors
     /// The folder or the log cannot be used, or an engine does not start.
     pub async fn start(
         folder: &Path,
         components: &[(String, Vec<u8>)],
+        processor: Option<(&[u8], &[ProcessorName])>,
         checkpoint_period: Duration,
     ) -> Result<Self, UpError> {
         let data_dir = DataDir::open(folder, None).map_err(UpError::folder)?;
@@ -86,8 +117,17 @@ impl JudgingAlone {
         }
         let Connections { control, data, .. } = bus.connections;
 
+        let mut images = workloads::images(components);
+        let mut processors = Processors::default();
+        if let Some((component, names)) = processor {
+            let own = [(String::from(PROCESSOR), component.to_vec())];
+            let image = workloads::images(&own).remove(0);
+            processors = Processors::of(names, &ImageName::own(&image));
+            images.push(image);
+        }
+        let tokens = operator.tokens().clone();
         let parts = Parts {
-            images: workloads::images(components),
+            images,
             folder: registry::folder_in(data_dir.path()),
             gate: Gate::new(operator.tokens().clone()),
             ledger: ledger.clone(),
@@ -95,7 +135,14 @@ impl JudgingAlone {
         let (registry, port_of_registry) = Registry::bind(parts).await.map_err(no_registry)?;
         services.run(registry.cleaning());
         let missing = |name| UpError::machine(ComponentMissing(name));
-        let judging = workloads::judging(&registry).map_err(missing)?;
+        let pangea = pangea_http::Config::load(&data_dir.pangea()).map_err(UpError::folder)?;
+        let mut wanted = vec![
+            workloads::judging(&registry).map_err(missing)?,
+            workloads::checking(&registry, &pangea.fields_json()).map_err(missing)?,
+        ];
+        wanted.extend(processors.iter().map(workloads::processing));
+        let wanted = wanted.into_iter().map(workloads::everywhere).collect();
+        let logger_digest = workloads::logger_digest(&registry).map_err(missing)?;
         let digest = workloads::reader_digest(&registry).map_err(missing)?;
         let (standing, mut watch_standing) = watch::channel(Standing::default());
         let stop = services.stop.clone();
@@ -107,7 +154,7 @@ impl JudgingAlone {
             lattice::Parts {
                 bus: control,
                 registry: registry.address().to_string(),
-                wanted: watch::channel(vec![workloads::everywhere(judging)]).1,
+                wanted: watch::channel(wanted).1,
                 standing,
                 changes: hosts_changes,
             },
@@ -145,6 +192,17 @@ impl JudgingAlone {
             found_seconds: timings::found_seconds(),
         });
         services.run(Checkpointing { ledger: ledger.clone(), period: checkpoint_period });
+        let meters = Meters::default();
+        let mut processed = Vec::new();
+        for (processing, (_, progress)) in processors.services(&ledger, &data, &meters) {
+            services.run(processing);
+            processed.push(progress);
+        }
+        let log_name = orders::log_name::config_id(ledger.log_id());
+        let application = application();
+        tokens.add(application.clone(), "").map_err(UpError::folder)?;
+        let (desk, waiting) = Desk::new(ledger.clone(), tokens, log_name);
+        services.run(Checking { logger: data.clone(), digest: logger_digest, waiting });
         services.run(Judging {
             ledger: ledger.clone(),
             reader: data,
@@ -152,14 +210,25 @@ impl JudgingAlone {
             standings,
             judged: tell_judged,
             verdict_seconds: timings::verdict_seconds(),
-            meters: Meters::default(),
+            meters,
         });
         tokio::select! {
             _ready = watch_standing.wait_for(Standing::is_ready) => {}
             ended = services.ended() => return Err(UpError::Service(ended)),
             ended = engines.ended() => return Err(UpError::Service(ended)),
         }
-        Ok(Self { ledger, judged, services, engines, writer, _data_dir: data_dir })
+        let _data_dir = data_dir;
+        Ok(Self {
+            ledger,
+            judged,
+            processed,
+            desk,
+            application,
+            services,
+            engines,
+            writer,
+            _data_dir,
+        })
     }
 
     /// Stops everything in order.
@@ -170,5 +239,16 @@ impl JudgingAlone {
         self.services.stop(Duration::MAX).await;
         self.engines.stop(Duration::MAX).await;
         self.writer.close().await.map_err(ledger_stopped)
+    }
+}
+
+/// An application of this process, which may hand in events.
+fn application() -> TokenDescription {
+    TokenDescription {
+        name: TokenName::from_str("bench").expect("a name of a token"),
+        scope: vec![Scope::Write],
+        log: None,
+        nkey: None,
+        created_at: clock::now(),
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, str::FromStr};
 use async_nats::Client;
 use ledger::Ledger;
 use model::processing::{Filter, ProcessorName};
+use registry::Image;
 use serde::Deserialize;
 use services::{
     lag::Follower,
@@ -42,6 +43,11 @@ pub struct ImageName {
 }
 
 impl ImageName {
+    /// The image of a component that the site itself brings.
+    pub(crate) fn own(image: &Image) -> Self {
+        image.reference().parse().expect("the reference of an image has a digest")
+    }
+
     /// The digest of the image's manifest.
     #[must_use]
     pub fn digest(&self) -> &str {
@@ -102,6 +108,15 @@ struct Listed {
 }
 
 impl Processors {
+    /// One processor for each of these names, all with the same image.
+    pub(crate) fn of(names: &[ProcessorName], image: &ImageName) -> Self {
+        let processor = |name: &ProcessorName| {
+            let (name, image) = (name.clone(), image.clone());
+            Processor { name, image, filter: Filter::default(), history: true }
+        };
+        Self(names.iter().map(processor).collect())
+    }
+
     /// Most processors of a site. Each reads the whole log, and the host keeps an instance of each.
     pub const COUNT_MAX: usize = 4;
     /// Largest file that lists them, in bytes.

@@ -112,7 +112,7 @@ pub(crate) fn processing(Processor { name, image, .. }: &Processor) -> Workload 
 }
 
 /// The workload that checks events of applications.
-fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str> {
+pub(crate) fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str> {
     let logger = image(registry, EVENT_LOGGER)?;
     let digest = logger.digest();
     let config = [

@@ -1,11 +1,13 @@
-//! `sealwire bench pipeline`: has readings judged as a site does, through ledger, component and
-//! back, with real engines. Readings are made and appended in this process, beside the index.
+//! `sealwire bench pipeline`: has readings judged and events checked as a site does, through
+//! ledger, component and back, with real engines. Readings are made and appended in this process,
+//! beside the index.
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ledger::{Batch, Ledger};
-use model::{Envelope, Event, Heartbeat, Outcome, action};
+use model::{Envelope, Event, Heartbeat, Outcome, action, processing::ProcessorName};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde::Serialize;
 use serde_json::json;
@@ -30,11 +32,19 @@ const SENSORS: u64 = 1_000;
 /// One reading in so many is out of range, so that each sensor's range is left and entered again.
 const OUT_OF_RANGE_EVERY: u64 = 50;
 /// Readings a second while the time to a derived event is measured.
-const PACED_PER_SECOND: u64 = 5_000;
+const PACED_PER_SECOND: [u64; 2] = [1_000, 5_000];
 /// Time between two appends meanwhile.
 const PACE: Duration = Duration::from_millis(10);
 /// How long it is measured; a fifth with `--quick`.
 const PACED: Duration = Duration::from_secs(30);
+/// Processors beside `sensor-reader`, where three are measured side by side.
+const PROCESSORS: [&str; 2] = ["double", "double-again"];
+/// Events that an application hands in; a tenth with `--quick`.
+const EVENTS: usize = 200_000;
+/// Events of one submission.
+const EVENTS_PER_SUBMISSION: usize = 100;
+/// Submissions that wait for their receipts at the same time.
+const SUBMISSIONS_AT_ONCE: usize = 64;
 /// Bare writes with fdatasync to time.
 const BARE_WRITES: usize = 2_000;
 /// The same as a site's default.
@@ -45,22 +55,32 @@ const CHECKPOINT_PERIOD: Duration = Duration::from_millis(500);
 struct Figures {
     readings_per_s: f64,
     ledger_alone_per_s: f64,
+    backlog_per_s: f64,
+    three_processors_per_s: f64,
+    derived_p50_ms_1k: f64,
+    derived_p99_ms_1k: f64,
     derived_p50_ms_5k: f64,
     derived_p99_ms_5k: f64,
+    events_per_s: f64,
     host_rss_mb: Option<f64>,
     readings: u64,
     derived: u64,
+    derived_1k: usize,
     derived_5k: usize,
     #[serde(flatten)]
     bare: machine::Bare,
 }
 
 pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
-    let (readings, paced) =
-        if arguments.quick { (READINGS / 10, PACED / 5) } else { (READINGS, PACED) };
+    let part = if arguments.quick { 10 } else { 1 };
+    let amounts = Amounts {
+        readings: READINGS / part,
+        events: EVENTS / usize::try_from(part)?,
+        paced: if arguments.quick { PACED / 5 } else { PACED },
+    };
     let folder = temporary(&arguments.folder)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let figures = runtime.block_on(measure(folder.path(), readings, paced))?;
+    let figures = runtime.block_on(measure(folder.path(), &amounts))?;
     if arguments.json {
         output::line(&serde_json::to_string(&figures)?);
     } else {
@@ -69,7 +89,15 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     Ok(())
 }
 
-async fn measure(folder: &Path, readings: u64, paced: Duration) -> Result<Figures> {
+/// How much is measured.
+struct Amounts {
+    readings: u64,
+    events: usize,
+    paced: Duration,
+}
+
+async fn measure(folder: &Path, amounts: &Amounts) -> Result<Figures> {
+    let Amounts { readings, events, paced } = *amounts;
     output::note("sealwire: the bare machine");
     let bare = machine::Bare::measure(folder, ENVELOPE_BYTES, BARE_WRITES)?;
 
@@ -80,16 +108,15 @@ async fn measure(folder: &Path, readings: u64, paced: Duration) -> Result<Figure
     let ledger_alone_per_s = readings as f64 / begin.elapsed().as_secs_f64();
     writer.close().await?;
 
+    let backlog_per_s = backlog(&folder.join("backlog"), readings).await?;
+    let three_processors_per_s = three_processors(&folder.join("three"), readings / 2).await?;
+
     output::note("sealwire: starting the engines");
-    let judging =
-        JudgingAlone::start(&folder.join("judged"), &components::all(), CHECKPOINT_PERIOD).await?;
+    let judging = start(&folder.join("judged"), None).await?;
     let JudgingAlone { ledger, judged, .. } = &judging;
     let mut judged = judged.clone();
     let mut source = Readings::new()?;
-    // The component is compiled and its instances are warm.
-    append(ledger, &mut source, SENSORS).await?;
-    let warm = ledger.size();
-    judged.wait_for(|judged| *judged >= warm).await?;
+    let warm = warm_up(&judging, &mut source).await?;
 
     output::note(&format!("sealwire: judging {readings} readings"));
     let begin = Instant::now();
@@ -98,21 +125,116 @@ async fn measure(folder: &Path, readings: u64, paced: Duration) -> Result<Figure
     let readings_per_s = readings as f64 / begin.elapsed().as_secs_f64();
     let derived = ledger.size() - warm - readings;
 
-    output::note(&format!("sealwire: judging {PACED_PER_SECOND} a second"));
-    let times = paced_times(ledger, judged, &mut source, paced).await?;
+    let mut times = Vec::new();
+    for per_second in PACED_PER_SECOND {
+        output::note(&format!("sealwire: judging {per_second} a second"));
+        times.push(paced_times(ledger, judged.clone(), &mut source, per_second, paced).await?);
+    }
+    let [at_1k, at_5k] = times.as_slice() else { unreachable!("one for each pace") };
+    let events_per_s = checked_events(&judging, events).await?;
     let host_rss_mb = child_named("wash").and_then(resident_mb);
-    judging.stop().await?;
-    Ok(Figures {
+    let figures = Figures {
         readings_per_s,
         ledger_alone_per_s,
-        derived_p50_ms_5k: percentile(&times, 50),
-        derived_p99_ms_5k: percentile(&times, 99),
+        backlog_per_s,
+        three_processors_per_s,
+        derived_p50_ms_1k: percentile(at_1k, 50),
+        derived_p99_ms_1k: percentile(at_1k, 99),
+        derived_p50_ms_5k: percentile(at_5k, 50),
+        derived_p99_ms_5k: percentile(at_5k, 99),
+        events_per_s,
         host_rss_mb,
         readings,
         derived,
-        derived_5k: times.len(),
+        derived_1k: at_1k.len(),
+        derived_5k: at_5k.len(),
         bare,
-    })
+    };
+    judging.stop().await?;
+    Ok(figures)
+}
+
+async fn start(
+    folder: &Path,
+    processor: Option<(&[u8], &[ProcessorName])>,
+) -> Result<JudgingAlone> {
+    Ok(JudgingAlone::start(folder, &components::all(), processor, CHECKPOINT_PERIOD).await?)
+}
+
+/// Has some readings judged, so that the components are compiled and their instances warm. Returns
+/// the size of the log after that.
+async fn warm_up(judging: &JudgingAlone, source: &mut Readings) -> Result<u64> {
+    append(&judging.ledger, source, SENSORS).await?;
+    let warm = judging.ledger.size();
+    for judged in judging.processed.iter().chain([&judging.judged]) {
+        judged.clone().wait_for(|judged| *judged >= warm).await?;
+    }
+    Ok(warm)
+}
+
+/// How many readings a second are judged that were sealed while nobody judged.
+async fn backlog(folder: &Path, readings: u64) -> Result<f64> {
+    output::note(&format!("sealwire: sealing {readings} readings that nobody judges"));
+    let mut source = Readings::new()?;
+    let count = Batch::EVENTS_MAX as u64;
+    let batches = (0..readings / count).map(|_| source.take(count));
+    JudgingAlone::seal_before(folder, batches).await?;
+    output::note("sealwire: judging them");
+    let judging = start(folder, None).await?;
+    let mut judged = judging.judged.clone();
+    // The first verdicts: from here on the host is ready, and the index has the log.
+    let first = *judged.wait_for(|judged| *judged > 0).await?;
+    let begin = Instant::now();
+    judged.wait_for(|judged| *judged > readings).await?;
+    let per_s = (readings - first) as f64 / begin.elapsed().as_secs_f64();
+    judging.stop().await?;
+    Ok(per_s)
+}
+
+/// How many readings a second `sensor-reader` and two processors handle beside each other, each of
+/// them all.
+async fn three_processors(folder: &Path, readings: u64) -> Result<f64> {
+    let component = components::test_processor()
+        .context("this binary has no processor to measure: build it with `cargo xtask build`")?;
+    let names = PROCESSORS.map(|name| name.parse().expect("a name of a processor"));
+    output::note(&format!("sealwire: three processors on {readings} readings"));
+    let judging = start(folder, Some((&component, &names))).await?;
+    let mut source = Readings::new()?;
+    warm_up(&judging, &mut source).await?;
+    let begin = Instant::now();
+    let last = append(&judging.ledger, &mut source, readings).await?;
+    for judged in judging.processed.iter().chain([&judging.judged]) {
+        judged.clone().wait_for(|judged| *judged > last).await?;
+    }
+    let per_s = readings as f64 / begin.elapsed().as_secs_f64();
+    judging.stop().await?;
+    Ok(per_s)
+}
+
+/// How many events a second an application gets receipts for.
+async fn checked_events(judging: &JudgingAlone, events: usize) -> Result<f64> {
+    output::note(&format!("sealwire: {events} events of an application"));
+    let submission = |number: usize| {
+        let event = |place: usize| {
+            json!({
+                "action": "LOGIN", "actor": format!("user{place}"), "status": "SUCCESS",
+                "message": format!("login {} of shift {number}", number * EVENTS_PER_SUBMISSION + place),
+            })
+        };
+        let events: Vec<_> = (0..EVENTS_PER_SUBMISSION).map(event).collect();
+        json!(events).to_string().into_bytes()
+    };
+    let JudgingAlone { desk, application, .. } = judging;
+    let begin = Instant::now();
+    let receipts = stream::iter((0..events / EVENTS_PER_SUBMISSION).map(submission))
+        .map(async |submission| {
+            let sealed = desk.submit(application, None, &submission).await?;
+            anyhow::Ok(sealed.receipts.len())
+        })
+        .buffer_unordered(SUBMISSIONS_AT_ONCE)
+        .try_fold(0, async |sum, receipts| Ok(sum + receipts))
+        .await?;
+    Ok(receipts as f64 / begin.elapsed().as_secs_f64())
 }
 
 /// Appends so many readings, in batches as large as those of a site. Returns the last leaf.
@@ -134,6 +256,7 @@ async fn paced_times(
     ledger: &Ledger,
     mut judged: watch::Receiver<u64>,
     source: &mut Readings,
+    per_second: u64,
     paced: Duration,
 ) -> Result<Vec<Duration>> {
     let mut next = ledger.size();
@@ -142,7 +265,7 @@ async fn paced_times(
         let mut ticks = interval(PACE);
         // What is late is made up for, so that the pace is kept.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let count = PACED_PER_SECOND * u64::try_from(PACE.as_millis())? / 1_000;
+        let count = per_second * u64::try_from(PACE.as_millis())? / 1_000;
         let mut appended = BTreeMap::new();
         let begin = Instant::now();
         while begin.elapsed() < paced {
@@ -252,10 +375,19 @@ impl Figures {
         let rss =
             self.host_rss_mb.map_or_else(|| String::from("unknown"), |mb| format!("{mb:.0} MB"));
         let rows = [
-            ("readings judged", format!("{:.0}/s", self.readings_per_s), "30,000/s"),
+            ("readings judged", format!("{:.0}/s", self.readings_per_s), "100,000/s"),
             ("the ledger alone", format!("{:.0}/s", self.ledger_alone_per_s), ""),
-            ("derived event at 5,000/s, p50", format!("{:.0} ms", self.derived_p50_ms_5k), "50 ms"),
-            ("the same, p99", format!("{:.0} ms", self.derived_p99_ms_5k), ""),
+            ("readings of a backlog", format!("{:.0}/s", self.backlog_per_s), "100,000/s"),
+            (
+                "by three processors, each",
+                format!("{:.0}/s", self.three_processors_per_s),
+                "50,000/s",
+            ),
+            ("derived event at 1,000/s, p50", format!("{:.1} ms", self.derived_p50_ms_1k), "10 ms"),
+            ("the same, p99", format!("{:.1} ms", self.derived_p99_ms_1k), "50 ms"),
+            ("derived event at 5,000/s, p50", format!("{:.1} ms", self.derived_p50_ms_5k), ""),
+            ("the same, p99", format!("{:.1} ms", self.derived_p99_ms_5k), ""),
+            ("events of an application", format!("{:.0}/s", self.events_per_s), "20,000/s"),
             ("memory of the host at most", rss, ""),
             (
                 "this machine: write and fdatasync, p50",

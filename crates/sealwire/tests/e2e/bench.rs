@@ -72,3 +72,25 @@ fn polling_is_measured_beside_bare_requests() {
     }
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing is left behind");
 }
+
+#[test]
+fn judging_is_measured_beside_the_ledger_alone() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let (exit, printed, errors) =
+        sealwire(&["bench", "pipeline", "--quick", "--json", "--folder", folder]);
+    assert_eq!(exit, Some(0), "{errors}");
+    let figures: Value = serde_json::from_str(&printed).unwrap();
+    for name in [
+        "readings_per_s",
+        "ledger_alone_per_s",
+        "backlog_per_s",
+        "three_processors_per_s",
+        "derived_p50_ms_1k",
+        "derived_p99_ms_1k",
+        "events_per_s",
+    ] {
+        assert!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {printed}");
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing is left behind");
+}
