@@ -10,4 +10,5 @@
 #![expect(clippy::print_stderr, reason = "a seed that fails is told with how to repeat it")]
 
 mod applications;
+mod failing_component;
 mod simulated_site;
