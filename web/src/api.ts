@@ -33,6 +33,8 @@ export type SiteAnswer = {
   log_url: string;
   /** Whether devices are let in without a credential. */
   open: boolean;
+  /** Whether another server has a copy of the log. */
+  mirrored: boolean;
   /** How often devices were refused since the site started. */
   refused_devices: number;
   version: string;

@@ -3,8 +3,8 @@
 use model::{
     LogId,
     query::{
-        Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, RefusalsQuery,
-        ResultsQuery, SensorsQuery,
+        Address, LogsQuery, MirrorSearchQuery, ProofQuery, QueryError, Question, ReadingsQuery,
+        RefusalsQuery, ResultsQuery, SensorsQuery,
     },
     submission,
 };
@@ -73,6 +73,9 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
             ask(Question::Site, body_of(Ok(())))
         }
         (_, ["mirror"], Method::Get) => ask(Question::Mirror, body_of(Ok(()))),
+        (_, ["mirror", "search"], Method::Post) => {
+            ask(Question::MirrorSearch, body_of(MirrorSearchQuery::parse(body)))
+        }
         (_, ["sensors"], Method::Get) => {
             ask(Question::Sensors, body_of(SensorsQuery::parse(parameters)))
         }
@@ -99,7 +102,9 @@ pub fn route(method: Method, path_with_query: &str, body: &[u8]) -> Result<Route
             ["sensors"] | ["sensors", _, "readings"] | ["proof", _] | ["refusals"] | ["mirror"],
             _,
         ) => Err(Response::method_not_allowed("GET")),
-        (Some(_), ["search"], _) | (_, ["results"], _) => Err(Response::method_not_allowed("POST")),
+        (Some(_), ["search"], _) | (_, ["results"] | ["mirror", "search"], _) => {
+            Err(Response::method_not_allowed("POST"))
+        }
         _ => Err(Response::problem(
             404,
             &format!("there is no `{path}`; docs/http-api.md lists all paths"),
@@ -186,6 +191,9 @@ mod tests {
         assert_eq!(asked(Method::Get, "/api/site", "").0, "sealwire.query.own.site");
         assert_eq!(asked(Method::Get, "/api/mirror", "").0, "sealwire.query.own.mirror");
         assert_eq!(asked(Method::Get, &format!("/api/logs/{log}"), "").0, of_log("site"));
+        let (subject, search) = asked(Method::Post, "/api/mirror/search", r#"{"query":"a"}"#);
+        assert_eq!(subject, "sealwire.query.own.mirror-search");
+        assert_eq!(search, r#"{"query":"a","limit":20}"#);
         let search =
             r#"{"order":"asc","query":"actor:ada failed","restriction":{"source":["a","b"]}}"#;
         for (path, subject) in [
@@ -229,6 +237,9 @@ mod tests {
             (Method::Get, "/api/proof/first", "", 400, "is not a leaf"),
             (Method::Post, "/api/refusals", "", 405, "GET"),
             (Method::Post, "/api/mirror", "", 405, "GET"),
+            (Method::Get, "/api/mirror/search", "", 405, "POST"),
+            (Method::Post, "/api/mirror/search", r#"{"limit":0}"#, 400, "`limit`"),
+            (Method::Post, "/api/mirror/search", r#"{"text":""}"#, 400, "unknown field `text`"),
             (Method::Get, "/api/refusals?who=x", "", 400, "`who` is not a parameter"),
         ] {
             let (given, text) = refused(method, path, body);

@@ -42,6 +42,7 @@ pub(crate) fn call(server: &Server, question: &Question) -> Result<Answered, Str
     let malformed = |()| "the host does not take the request".to_owned();
     let (method, path) = match &question.call {
         Call::Log { .. } => (Method::Post, "/v2/log".to_owned()),
+        Call::Search => (Method::Post, "/v1/search".to_owned()),
         Call::Result { id } => (Method::Get, format!("/request/{id}")),
     };
     request.set_method(&method).map_err(malformed)?;

@@ -28,6 +28,8 @@ pub enum Call {
         /// Id under which the server may have sealed the events already.
         retried: String,
     },
+    /// `POST /v1/search`, with the body of the question.
+    Search,
     /// `GET /request/{id}`: the answer that the server promised.
     Result {
         /// Id of the request.
@@ -140,9 +142,11 @@ mod tests {
     #[test]
     fn messages_are_read_as_they_were_written() {
         for body in [&b""[..], b"{}", b"two\nlines\n"] {
-            for call in
-                [Call::Log { retried: "prq_1".to_owned() }, Call::Result { id: "a\nb".to_owned() }]
-            {
+            for call in [
+                Call::Log { retried: "prq_1".to_owned() },
+                Call::Search,
+                Call::Result { id: "a\nb".to_owned() },
+            ] {
                 let question = Question { call, body: body.to_vec() };
                 assert_eq!(Question::parse(&question.to_bytes()).unwrap(), question);
             }

@@ -58,11 +58,13 @@ pub enum Question {
     Refusals,
     /// How far the log is mirrored. The body is empty.
     Mirror,
+    /// A search of the copy that the mirror's server has: a [`MirrorSearchQuery`].
+    MirrorSearch,
 }
 
 impl Question {
     /// All questions, each with its name in an address.
-    const NAMES: [(Self, &str); 8] = [
+    const NAMES: [(Self, &str); 9] = [
         (Self::Site, "site"),
         (Self::Sensors, "sensors"),
         (Self::Readings, "readings"),
@@ -71,6 +73,7 @@ impl Question {
         (Self::Proof, "proof"),
         (Self::Refusals, "refusals"),
         (Self::Mirror, "mirror"),
+        (Self::MirrorSearch, "mirror-search"),
     ];
 
     fn name(self) -> &'static str {
@@ -434,6 +437,46 @@ impl ProofQuery {
                 "`{leaf}` is not a leaf: use a whole number from 0 on"
             ))),
         }
+    }
+}
+
+/// Body of [`Question::MirrorSearch`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorSearchQuery {
+    /// Query in the language of the server.
+    #[serde(default)]
+    pub query: String,
+    /// Most events in the answer.
+    #[serde(default = "MirrorSearchQuery::limit_by_default")]
+    pub limit: u32,
+}
+
+impl MirrorSearchQuery {
+    /// Longest query in bytes: longer than a person types.
+    pub const QUERY_BYTES_MAX: usize = 4_096;
+    /// Most events in one answer: their envelopes and proofs fit into a message.
+    pub const LIMIT_MAX: u32 = 100;
+
+    const fn limit_by_default() -> u32 {
+        20
+    }
+
+    /// Parses the body of a request.
+    ///
+    /// # Errors
+    /// It is not JSON with these fields, or asks for more than is allowed.
+    pub fn parse(body: &[u8]) -> Result<Self, QueryError> {
+        let query: Self = serde_json::from_slice(body).map_err(invalid)?;
+        if query.query.len() > Self::QUERY_BYTES_MAX {
+            let max = Self::QUERY_BYTES_MAX;
+            return Err(named("query", format!("it has more than {max} bytes")));
+        }
+        if !(1..=Self::LIMIT_MAX).contains(&query.limit) {
+            let words = format!("it is {}; use 1 to {}", query.limit, Self::LIMIT_MAX);
+            return Err(named("limit", words));
+        }
+        Ok(query)
     }
 }
 

@@ -224,16 +224,17 @@ impl Taken {
     }
 }
 
+/// What every answer is.
 #[derive(Deserialize)]
-struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     #[serde(default)]
     request_id: String,
     #[serde(default)]
-    status: String,
+    pub(crate) status: String,
     #[serde(default)]
-    summary: String,
+    pub(crate) summary: String,
     #[serde(borrow)]
-    result: Option<&'a RawValue>,
+    pub(crate) result: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -266,7 +267,7 @@ struct FaultOf {
 }
 
 /// A server's status that says that a request succeeded.
-const SUCCESS: &str = "Success";
+pub(crate) const SUCCESS: &str = "Success";
 
 impl Outcome {
     /// Judges a server's answer to a request with the events `sent`. `retry_after` is what the
@@ -372,7 +373,8 @@ fn holds(envelope: &RawValue, sent: &Outgoing) -> bool {
     sent.iter().all(|(name, value)| name == "timestamp" || envelope.event.get(name) == Some(value))
 }
 
-fn short(reason: &str) -> String {
+/// A reason of a server, no longer than it is kept and shown.
+pub(crate) fn short(reason: &str) -> String {
     reason.chars().take(REASON_CHARS_MAX).collect()
 }
 

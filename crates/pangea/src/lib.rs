@@ -9,7 +9,8 @@
 //! - [`answer`], [`proof`] and [`view`] make answers;
 //! - [`exported`] and [`recompute`] check what Pangea itself shows;
 //! - [`schema`] and [`signature`] define what an event may hold, and verify who signed it;
-//! - [`client`] is the other side: it makes requests to a server of this API, and judges answers.
+//! - [`client`] is the other side: it makes requests to a server of this API, and judges answers,
+//!   [`found`] those to searches.
 //!
 //! # Example
 //!
@@ -31,6 +32,7 @@ pub mod client;
 pub mod event;
 pub mod exported;
 pub mod fault;
+pub mod found;
 pub mod proof;
 pub mod recompute;
 pub mod request;

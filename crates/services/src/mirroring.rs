@@ -10,6 +10,7 @@
 //! mirror: if its server is away, only the cursor stays where it is.
 
 mod backlog;
+mod calling;
 mod kept;
 
 use std::{
@@ -20,12 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, Request, RequestErrorKind};
 use ledger::{AppendError, Batch, Cursor, LeafRanges, Ledger, ReadError};
 use model::{
     Envelope, Event, action, error_chain,
     event::Detail,
-    mirror::{self, Answer, Call, Question},
+    mirror::{Call, Question},
 };
 use pangea::client::{Outcome, Outgoing, Taken, bulk_request, request_id};
 use tokio::{
@@ -37,10 +37,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use work::Service;
 
-pub use self::kept::{Parked, ParkedLeaf};
+pub(crate) use self::calling::{Answered, NoAnswer};
 use self::{
     backlog::{Ask, Backlog, End, Entry, Next, Settlement},
     kept::Kept,
+};
+pub use self::{
+    calling::Caller,
+    kept::{Parked, ParkedLeaf},
 };
 use crate::log_reading::{Content, read_leaves};
 
@@ -60,10 +64,8 @@ const DISK_PAUSE: Duration = Duration::from_secs(3);
 pub struct Mirroring {
     /// The log to read and append to.
     pub ledger: Ledger,
-    /// The connection to the component.
-    pub client: Client,
-    /// Digest of the deployed component. An answer of any other is refused.
-    pub digest: String,
+    /// The component that calls the server.
+    pub caller: Caller,
     /// Address of the server, as the log and the files name it.
     pub server: String,
     /// Folder for the server's answers.
@@ -228,31 +230,15 @@ impl Mirror {
                 Question { call: Call::Result { id: id.to_string() }, body: Vec::new() }
             }
         };
-        let request =
-            Request::new().payload(question.to_bytes().into()).timeout(Some(ANSWER_TIMEOUT));
-        let message = match self.own.client.send_request(mirror::SUBJECT, request).await {
-            Ok(message) => message,
-            Err(error) if error.kind() == RequestErrorKind::TimedOut => {
-                return Ok(Err("pangea-api does not answer in time".to_owned()));
+        let answered = match self.own.caller.call(&question, ANSWER_TIMEOUT).await {
+            Ok(answered) => answered,
+            Err(silence @ NoAnswer::InTime) => return Ok(Err(silence.to_string())),
+            Err(NoAnswer::Away(reason)) => {
+                return Ok(Ok(Outcome::Away { reason, retry_after: None }));
             }
-            // This is normal while a host starts.
-            Err(error) => return Ok(Ok(away(format!("no host runs pangea-api: {error}")))),
         };
-        let answer = match Answer::parse(&message.payload) {
-            Ok(answer) if answer.component == self.own.digest => answer,
-            Ok(answer) => {
-                let other = answer.component;
-                return Ok(Ok(away(format!("{other} answered, not {}", self.own.digest))));
-            }
-            Err(error) => return Ok(Ok(away(error_chain(&error)))),
-        };
-        let (status, retry_after) = match answer.end {
-            mirror::End::Answered { status, retry_after } => {
-                (status, retry_after.map(Duration::from_secs))
-            }
-            mirror::End::Failed(reason) => return Ok(Ok(away(reason))),
-        };
-        let judge = move || Outcome::of(status, retry_after, &answer.body, &batch);
+        let Answered { status, retry_after, body } = answered;
+        let judge = move || Outcome::of(status, retry_after, &body, &batch);
         Ok(Ok(work::blocking((), judge).await?))
     }
 
@@ -287,7 +273,7 @@ impl Mirror {
             }
         };
         let detail = Detail {
-            component: Some(self.own.digest.clone()),
+            component: Some(self.own.caller.digest.clone()),
             mirrored_to: Some(next_leaf),
             ..detail
         };
@@ -322,10 +308,6 @@ impl Mirror {
             sleep(DISK_PAUSE).await;
         }
     }
-}
-
-const fn away(reason: String) -> Outcome {
-    Outcome::Away { reason, retry_after: None }
 }
 
 /// What the log says about events that a server took.

@@ -26,8 +26,8 @@ use model::{
     Envelope, LogId,
     event::SUCCESS,
     query::{
-        self, Address, LogsQuery, ProofQuery, QueryError, Question, ReadingsQuery, RefusalsQuery,
-        Reply, ResultsQuery, SensorsQuery,
+        self, Address, LogsQuery, MirrorSearchQuery, ProofQuery, QueryError, Question,
+        ReadingsQuery, RefusalsQuery, Reply, ResultsQuery, SensorsQuery,
     },
     sensor_clock::{AnswerTimes, ClockQuality},
 };
@@ -46,7 +46,6 @@ use crate::{
     cosigning::{WatchWitnessed, witnessed_leaves},
     fleet::{KeptFleet, Location, Totals},
     lag::Lag,
-    mirroring::MirrorProgress,
     progress::Progress,
     searching,
     site_clock::{self, SiteClock},
@@ -55,6 +54,7 @@ use failure::{
     Failure, internal, no_such_leaf, no_such_log, no_such_sensor, not_mirrored, was_erased,
 };
 use listed::Sensor;
+pub use mirrored::MirrorQueries;
 use mirrored::Mirrored;
 
 /// Questions that are answered at the same time. Further ones wait.
@@ -106,8 +106,8 @@ pub struct LogQueries {
     pub progress: Progress,
     /// How far those who follow the log are behind.
     pub lags: watch::Receiver<Vec<Lag>>,
-    /// How far the mirror of the log is, if there is one.
-    pub mirror: Option<watch::Receiver<MirrorProgress>>,
+    /// The mirror of the log, if there is one.
+    pub mirror: Option<MirrorQueries>,
     /// The clock of the site's machine.
     pub clock: SiteClock,
     /// Name of the site.
@@ -258,9 +258,14 @@ impl LogQueries {
                 json(&refused::Refused::of(&self.door.1, query))
             }
             Question::Mirror => match &self.mirror {
-                Some(mirror) => json(&Mirrored::of(&mirror.borrow(), self.ledger.size())),
+                Some(mirror) => json(&Mirrored::of(&mirror.progress.borrow(), self.ledger.size())),
                 None => Err(not_mirrored()),
             },
+            Question::MirrorSearch => {
+                let query: MirrorSearchQuery = parse(body)?;
+                let mirror = self.mirror.as_ref().ok_or_else(not_mirrored)?;
+                json(&mirror.search(&query, Arc::clone(place)).await?)
+            }
         }
     }
 
@@ -288,6 +293,7 @@ impl LogQueries {
             vkey: vkey.to_string(),
             log_url: &self.log_url,
             open: credentials.look(|book| admits.anyone(book)),
+            mirrored: self.mirror.is_some(),
             refused_devices: credentials.refused_total(),
             version: env!("CARGO_PKG_VERSION"),
             leaves: self.ledger.size(),
@@ -455,6 +461,8 @@ struct Site<'a> {
     vkey: String,
     log_url: &'a str,
     open: bool,
+    /// The log is mirrored.
+    mirrored: bool,
     /// How often devices were refused since the site started.
     refused_devices: u64,
     version: &'a str,

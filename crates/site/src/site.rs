@@ -40,13 +40,13 @@ use services::{
     indexing::{self, AtStart, Indexing},
     known::Known,
     lag::{Lag, Watching},
-    mirroring::{MirrorProgress, Mirroring},
+    mirroring::{Caller, MirrorProgress, Mirroring},
     pipeline::{Digests, Judging, Meters},
     polling::{self, GivenOrders, OrderingError, Polling, SensorOrders},
     polling_service::{self, PollingService},
     progress::{Progress, progress},
     pushing::{Declarations, Pushing, SeriesAtStart},
-    queries::{LogQueries, Logs, Queries},
+    queries::{LogQueries, Logs, MirrorQueries, Queries},
     sealing::{self, Sealing, ToSeal},
     site_clock::{SiteClock, own_time_at_end},
     timekeeping::Timekeeping,
@@ -87,11 +87,7 @@ const CHANGES_MAX: usize = 16;
 type Mirrors<'a> = (Workload, Option<&'a [u8]>);
 
 /// What `/metrics` reads of devices that report by themselves, of applications and of a mirror.
-type Watched = (
-    watch::Receiver<pushed::Counters>,
-    Arc<EventCounters>,
-    Option<watch::Receiver<MirrorProgress>>,
-);
+type Watched = (watch::Receiver<pushed::Counters>, Arc<EventCounters>, Option<MirrorQueries>);
 
 /// The running parts, in the order in which they stop.
 pub(crate) struct Site<'a> {
@@ -312,24 +308,24 @@ impl<'a> Site<'a> {
         Ok(Page { host: answering, standing, host_log })
     }
 
-    /// Starts to mirror the log, if it is to be mirrored. Returns how far that is.
+    /// Starts to mirror the log, if it is to be mirrored. Returns whom to ask about that.
     fn mirror(
         &mut self,
         config: &Config,
         mirroring: Option<&(Workload, String)>,
         data: &async_nats::Client,
-    ) -> Option<watch::Receiver<MirrorProgress>> {
+    ) -> Option<MirrorQueries> {
         let (mirror, (_workload, digest)) = config.mirror.as_ref().zip(mirroring)?;
         let (progress, watch_progress) = watch::channel(MirrorProgress::default());
+        let caller = Caller { client: data.clone(), digest: digest.clone() };
         self.services.run(Mirroring {
             ledger: self.ledger.clone(),
-            client: data.clone(),
-            digest: digest.clone(),
+            caller: caller.clone(),
             server: mirror.endpoint.as_str().to_owned(),
             folder: self.data_dir.mirror(),
             progress,
         });
-        Some(watch_progress)
+        Some(MirrorQueries { progress: watch_progress, caller })
     }
 
     /// The page's port. Where other machines reach it, it asks for a token.
@@ -506,7 +502,7 @@ impl<'a> Site<'a> {
             dropped: Arc::clone(dropped),
             progress: progress.clone(),
             lags: watch_lags.clone(),
-            mirror: mirror.clone(),
+            mirror: mirror.as_ref().map(|mirror| mirror.progress.clone()),
             clock: self.clock.clone(),
             pipeline: meters,
             timings: vec![late_seconds, self.seal_seconds.clone(), found_seconds, verdict_seconds],

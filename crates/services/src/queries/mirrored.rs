@@ -1,8 +1,51 @@
-//! How far the log is mirrored, as the API shows it.
+//! How far the log is mirrored, as the API shows it, and what its copy holds.
 
+use std::{sync::Arc, time::Duration};
+
+use model::{
+    mirror::{Call, Question},
+    query::{MirrorSearchQuery, QueryError},
+};
+use pangea::found::{Found, NotSearched, search_request};
 use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::mirroring::{MirrorProgress, ParkedLeaf};
+use super::failure::{Failure, internal};
+use crate::mirroring::{Answered, Caller, MirrorProgress, ParkedLeaf};
+
+/// Time for a search of the copy. The gateway waits five seconds for the site.
+const SEARCH_TIMEOUT: Duration = Duration::from_millis(4_500);
+
+/// A mirror that can be asked.
+#[derive(Clone, Debug)]
+pub struct MirrorQueries {
+    /// How far it is.
+    pub progress: watch::Receiver<MirrorProgress>,
+    /// The component that calls its server.
+    pub caller: Caller,
+}
+
+impl MirrorQueries {
+    /// Searches the copy, and checks what the server shows.
+    pub(super) async fn search(
+        &self,
+        query: &MirrorSearchQuery,
+        place: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Found, Failure> {
+        let body = search_request(&query.query, query.limit);
+        let question = Question { call: Call::Search, body };
+        let unavailable =
+            |words: String| Failure::Query(QueryError::Unavailable(format!("the mirror: {words}")));
+        let answered = self.caller.call(&question, SEARCH_TIMEOUT).await;
+        let Answered { status, body, .. } =
+            answered.map_err(|silence| unavailable(silence.to_string()))?;
+        let found = work::blocking(place, move || Found::of(status, &body)).await;
+        found.map_err(internal)?.map_err(|refusal| match refusal {
+            NotSearched::Query(words) => Failure::Query(QueryError::Invalid(words)),
+            NotSearched::Server(words) => unavailable(words),
+        })
+    }
+}
 
 /// Parked leaves in an answer. A search finds the others.
 const PARKED_SHOWN_MAX: usize = 100;

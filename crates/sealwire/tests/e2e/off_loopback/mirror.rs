@@ -22,7 +22,7 @@ use tlog::Hash;
 use super::Elsewhere;
 use crate::{
     house,
-    pangea::{Client, token},
+    pangea::{Client, python, scripts, token},
     site::{Site, pause, port, until},
 };
 
@@ -31,7 +31,8 @@ const MIRROR: &str = "mirror";
 
 /// Makes a token for the mirror on the server, and returns the options of a site that uses it.
 fn options(server: &Site, url: &str, folder: &Path) -> Vec<String> {
-    let made = token(server, &["create", "--name", MIRROR, "--scope", "write", "--actor", "ada"]);
+    let made =
+        token(server, &["create", "--name", MIRROR, "--scope", "write,read", "--actor", "ada"]);
     let file = folder.join("mirror-token");
     durable::write_secret(&file, made["token"].as_str().unwrap().as_bytes()).unwrap();
     let file = file.to_str().unwrap();
@@ -178,6 +179,16 @@ fn a_log_is_mirrored_to_another_machine_whatever_is_cut_or_killed() {
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let mut site = Site::start_in(folder, &options);
     wait_until_mirrored(&site);
+    assert_eq!(site.get("/api/site").1["mirrored"], true);
+    let search = json!({ "query": "action:SENSOR_DISCOVERED", "limit": 3 });
+    let (status, found) = site.post("/api/mirror/search", &search.to_string());
+    assert_eq!((status, &found["count"]), (200, &json!(5)), "{found}");
+    let events = found["events"].as_array().unwrap();
+    assert_eq!(events.len(), 3, "{found}");
+    for event in events {
+        assert_eq!(event["proved"], true, "{event}");
+        assert_eq!(event["envelope"]["event"]["action"], "SENSOR_DISCOVERED", "{event}");
+    }
 
     // The line is cut, and so is everything that was under way.
     let link = |state: &str| {
@@ -205,10 +216,20 @@ fn a_log_is_mirrored_to_another_machine_whatever_is_cut_or_killed() {
         wait_until_mirrored(&site);
     }
     let leaves = wait_until_mirrored(&site);
+    the_official_sdk_verifies_what_arrived(&elsewhere, &url, &ca, &site);
     site.stop();
     server.stop();
     let arrived = assert_mirrored(&site, &server, leaves, is_of_the_log);
     assert!(arrived > 50, "{arrived}");
+}
+
+fn the_official_sdk_verifies_what_arrived(elsewhere: &Elsewhere, url: &str, ca: &str, site: &Site) {
+    let token = site.data_dir().with_file_name("mirror-token");
+    let token = std::fs::read_to_string(token).unwrap();
+    let script = scripts().join("mirrored.py");
+    let words = [&python(), script.to_str().unwrap(), url, token.trim(), "50"];
+    let said = elsewhere.command(&words).env("REQUESTS_CA_BUNDLE", ca).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
 /// What a bad server does with a request.

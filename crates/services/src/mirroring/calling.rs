@@ -1,0 +1,70 @@
+//! Has `pangea-api` make one call of the mirror's server.
+
+use std::time::Duration;
+
+use async_nats::{Client, Request, RequestErrorKind};
+use model::{
+    error_chain,
+    mirror::{Answer, End, Question, SUBJECT},
+};
+
+/// The component that calls the mirror's server.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The connection to it.
+    pub client: Client,
+    /// Its digest. An answer of any other is refused.
+    pub digest: String,
+}
+
+/// What the server answered, unchecked.
+pub(crate) struct Answered {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Time for which it wants to be left alone.
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// The component was asked, and may have called the server.
+    #[error("pangea-api does not answer in time")]
+    InTime,
+    /// The server was not called, or did not answer.
+    #[error("{0}")]
+    Away(String),
+}
+
+impl Caller {
+    /// Makes a call. `patience` is the time for the component's answer.
+    pub(crate) async fn call(
+        &self,
+        question: &Question,
+        patience: Duration,
+    ) -> Result<Answered, NoAnswer> {
+        let request = Request::new().payload(question.to_bytes().into()).timeout(Some(patience));
+        let message = match self.client.send_request(SUBJECT, request).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == RequestErrorKind::TimedOut => {
+                return Err(NoAnswer::InTime);
+            }
+            // This is normal while a host starts.
+            Err(error) => return Err(NoAnswer::Away(format!("no host runs pangea-api: {error}"))),
+        };
+        let answer =
+            Answer::parse(&message.payload).map_err(|error| NoAnswer::Away(error_chain(&error)))?;
+        if answer.component != self.digest {
+            let Answer { component: other, .. } = answer;
+            return Err(NoAnswer::Away(format!("{other} answered, not {}", self.digest)));
+        }
+        match answer.end {
+            End::Answered { status, retry_after } => {
+                let retry_after = retry_after.map(Duration::from_secs);
+                Ok(Answered { status, retry_after, body: answer.body })
+            }
+            End::Failed(reason) => Err(NoAnswer::Away(reason)),
+        }
+    }
+}
