@@ -48,6 +48,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   POLLS_PAUSED: "Polls paused",
   POLLS_RESUMED: "Polls resumed",
   READINGS_EXPORTED: "Readings exported",
+  HISTORY_IMPORTED: "History imported",
+  EVENT_IMPORTED: "Imported event",
   TAIL_ADOPTED: "Leaves adopted",
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",

@@ -106,6 +106,10 @@ pub const NOT_JUDGED: &str = "NOT_JUDGED";
 pub const TAIL_ADOPTED: &str = "TAIL_ADOPTED";
 /// Someone exported readings as a file.
 pub const READINGS_EXPORTED: &str = "READINGS_EXPORTED";
+/// The history of another log is imported: the events after this one.
+pub const HISTORY_IMPORTED: &str = "HISTORY_IMPORTED";
+/// An event of another log, which somebody showed.
+pub const EVENT_IMPORTED: &str = "EVENT_IMPORTED";
 /// The site started its services.
 pub const SITE_STARTED: &str = "SITE_STARTED";
 /// Someone signed in on the page's port with a token. The actor is the token's name.

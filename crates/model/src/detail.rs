@@ -10,7 +10,8 @@ use crate::{sensor_id::SensorId, timestamp::Timestamp};
 /// table.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Detail {
-    /// SHA-256 in hex of the file with what a mirror's server answered.
+    /// SHA-256 in hex of the file with what a mirror's server answered, or from which a history was
+    /// imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<String>,
     /// The sensor's start from which `uptime` counts.
@@ -63,6 +64,12 @@ pub struct Detail {
     /// The hold covers envelopes received before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_to: Option<Timestamp>,
+    /// SHA-256 in hex of an envelope of another log, which `new` holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
+    /// Leaf of that envelope in its own log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported_leaf: Option<u64>,
     /// Number of the device's message, from 0 to 255 and round again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_number: Option<u8>,

@@ -343,7 +343,8 @@ mod tests {
                 since: Some(Timestamp::from_unix_micros(0)),
                 sensor_time: Some(Timestamp::from_unix_micros(0)), site_time: Some(Timestamp::from_unix_micros(0)), vkey: Some(String::new()),
                 calibration: Some(String::new()), channel: Some(String::new()), order: Some(String::new()), why: Some(String::new()),
-                answers: Some(String::new()), cloud_root: Some(String::new()), mirrored: Some(String::new()), mirrored_to: Some(1) }
+                answers: Some(String::new()), cloud_root: Some(String::new()), mirrored: Some(String::new()), mirrored_to: Some(1),
+                imported: Some(String::new()), imported_leaf: Some(1) }
         }
     }
 

@@ -295,6 +295,27 @@ impl Event {
         Self::new(actor, action::READINGS_EXPORTED, origin, message, at).with(detail)
     }
 
+    /// Somebody imports the history of another log; `from` says in their words where it comes from.
+    /// It has no time of its own, so an import that is repeated is the same one.
+    #[must_use]
+    pub fn history_imported(actor: &str, from: &str, message: String, detail: Detail) -> Self {
+        Self::import(action::HISTORY_IMPORTED, actor, from, message, detail)
+    }
+
+    /// An event of another log, whose envelope is text here: nothing in it is this log's word.
+    #[must_use]
+    pub fn imported(actor: &str, from: &str, envelope: String, detail: Detail) -> Self {
+        let message = String::from("an event of another log");
+        let event = Self::import(action::EVENT_IMPORTED, actor, from, message, detail);
+        Self { new: Some(envelope), ..event }
+    }
+
+    fn import(action: &str, actor: &str, from: &str, message: String, detail: Detail) -> Self {
+        let source: String = from.chars().take(SOURCE_CHARS_MAX).collect();
+        let event = Self::new(actor, action, &source, message, Timestamp::from_unix_micros(0));
+        Self { timestamp: None, ..event.with(detail) }
+    }
+
     /// The newest leaves were adopted although no signature of the site's key covers them.
     #[must_use]
     pub fn tail_adopted(actor: &str, origin: &str, leaves: u64, why: &str, at: Timestamp) -> Self {

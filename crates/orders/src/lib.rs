@@ -3,10 +3,12 @@
 //! - [`order`] lists the orders; [`Operator`] carries them out, each in a task that the log owns.
 //! - [`OrderSocket`] receives orders for a running site; [`give_order`] sends them.
 //! - [`polling`] is what programs may order, over NATS and HTTP.
+//! - [`importing`] seals the history of another log.
 //! - [`SiteLog`] opens a site's log, for the site and for a command on a stopped one.
 //! - [`Retaining`] erases envelopes whose retention period is over.
 //! - [`site_time`] is the clock that decides about acts that cannot be undone.
 
+pub mod importing;
 pub mod log_name;
 pub mod operator;
 pub mod order;

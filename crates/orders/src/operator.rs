@@ -36,6 +36,7 @@ use tokio::{
 
 use crate::{
     credentials::{CredentialOrderError, Credentials},
+    importing::ImportError,
     log_name::{LogName, config_id},
     order::{ACTOR_CHARS_MAX, AddressedOrder, Done, Order, RetainedClass, StandingHold},
     site_time::{OwnTime, SiteTime},
@@ -249,6 +250,12 @@ impl Operator {
                 );
                 let receipt = self.ledger.append(Batch::of(vec![event])).await?;
                 Ok(Done::ExportReadings { leaf: receipt.first_leaf })
+            }
+            Order::Import { history, actor, reason } => {
+                let batch = history.batch(&by(actor), reason.as_str())?;
+                let events = batch.events.len() as u64;
+                let receipt = self.ledger.append(batch).await?;
+                Ok(Done::Import { leaf: receipt.first_leaf, events })
             }
             Order::Forget { sensor, actor, reason } => {
                 self.forget(sensor, by(actor), reason.into()).await
@@ -554,6 +561,9 @@ pub enum OperatorError {
     /// The hold would cover nothing, because its window is empty.
     #[error("the hold covers no time: `from` must be before `to`")]
     EmptyWindow,
+    /// A part of another log's history cannot be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// The key files cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -628,6 +638,7 @@ impl OperatorError {
         match self {
             Self::OtherLog { .. }
             | Self::EmptyWindow
+            | Self::Import(_)
             | Self::Busy
             | Self::NotPolling
             | Self::NotHearing

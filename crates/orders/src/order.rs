@@ -11,7 +11,7 @@ use ledger::{Erased, Hold, LeafRanges};
 use model::{InForce, SensorId, SensorOrder, Timestamp, polling::OrderedReading};
 use serde::{Deserialize, Serialize};
 
-use crate::log_name::LogName;
+use crate::{importing::History, log_name::LogName};
 
 /// Longest actor in characters, from Pangea's contract.
 pub(crate) const ACTOR_CHARS_MAX: usize = 128;
@@ -82,6 +82,16 @@ pub enum Order {
         #[serde(default)]
         actor: Option<Words>,
         /// Reason for the export, as text for the log.
+        reason: Words,
+    },
+    /// Seal a part of another log's history, or nothing of it.
+    Import {
+        /// The part.
+        history: History,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the import, as text for the log.
         reason: Words,
     },
     /// Forget a sensor until its next heartbeat. Only a running site can do this.
@@ -250,6 +260,13 @@ pub enum Done {
     ExportReadings {
         /// The leaf of the event that records the export.
         leaf: u64,
+    },
+    /// A part of another log's history is sealed.
+    Import {
+        /// The first leaf of the events that were sealed for it.
+        leaf: u64,
+        /// How many events were sealed for it.
+        events: u64,
     },
     /// The site has forgotten the sensor.
     Forget {

@@ -67,7 +67,31 @@ pub struct ExportedEvent {
     unpublished_root: Option<Root>,
 }
 
+/// An event of an export, without what proves it.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownEvent<'a> {
+    /// The envelope, byte for byte.
+    pub envelope: &'a RawValue,
+    /// Its hash in hex, if the file names it.
+    pub hash: Option<&'a str>,
+    /// Its leaf, if the file names it.
+    pub leaf: Option<u64>,
+}
+
 impl Exported {
+    /// The events, in their order.
+    pub fn events(&self) -> impl Iterator<Item = ShownEvent<'_>> {
+        let events = match self {
+            Self::One(event) => std::slice::from_ref(&**event),
+            Self::Search(search) => &*search.events,
+        };
+        events.iter().map(|event| ShownEvent {
+            envelope: &event.envelope,
+            hash: event.hash.as_deref(),
+            leaf: event.leaf_index,
+        })
+    }
+
     /// Reads a JSON value of a file that Pangea or its tools wrote.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ca;
+mod import;
 
 pub(crate) use self::{
     bench::{
@@ -9,6 +10,7 @@ pub(crate) use self::{
         MeasureArguments, PollingArguments, PollingPart, SiteArguments, SitePart,
     },
     ca::{CaArguments, CaCommand},
+    import::{ImportArguments, ImportCommand},
 };
 
 use std::{
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Sensor(SensorArguments),
     /// Export part of a log to an evidence bundle: one file that anyone can verify offline.
     Export(ExportArguments),
+    /// Import the history of another log: seal it with where it came from.
+    Import(ImportArguments),
     /// Export a sensor's readings to a CSV or Parquet file. The log records who exported them.
     Readings(ReadingsArguments),
     /// Write an inclusion proof of one leaf to a file (C2SP tlog-proof).
@@ -765,8 +769,8 @@ mod tests {
         command.clone().debug_assert();
         insta::assert_snapshot!(command.render_long_help());
         for name in [
-            "up", "ca", "config", "verify", "log", "token", "sensor", "export", "prove", "backup",
-            "restore", "doctor", "witness", "map",
+            "up", "ca", "config", "verify", "log", "token", "sensor", "export", "import", "prove",
+            "backup", "restore", "doctor", "witness", "map",
         ] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());

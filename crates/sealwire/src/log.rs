@@ -218,6 +218,9 @@ fn words(done: &Done) -> String {
             }
             table
         }
+        Done::Import { leaf, events } => {
+            format!("{events} events of an import; recorded from leaf {leaf} on")
+        }
         Done::Forget { leaf } => {
             format!("sensor removed until it sends a heartbeat again; recorded at leaf {leaf}")
         }

@@ -13,6 +13,7 @@ mod config;
 mod data_dir;
 mod doctor;
 mod export;
+mod import;
 mod log;
 mod logging;
 mod map;
@@ -69,6 +70,7 @@ fn run() -> Result<()> {
         Command::Token(arguments) => log::give(arguments.site, arguments.order.into()),
         Command::Sensor(arguments) => sensor::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(arguments),
         Command::Readings(arguments) => readings::run(arguments),
         Command::Prove(arguments) => prove::run(&arguments),
         Command::Witness(arguments) => witness::run(&arguments),

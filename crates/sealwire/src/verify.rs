@@ -3,7 +3,7 @@
 mod bundle;
 mod completeness;
 mod http_log;
-mod pangea;
+pub(crate) mod pangea;
 mod proof;
 mod shown;
 mod since;

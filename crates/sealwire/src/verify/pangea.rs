@@ -22,13 +22,44 @@ const GAPS_NAMED_MAX: usize = 10;
 
 pub(super) fn run(arguments: &VerifyPangeaArguments) -> Result<()> {
     let name = arguments.file.display();
+    output::line(&format!("verifying what Pangea exported to {name}"));
+    let checked = check(&arguments.file, arguments.roots.as_deref())?;
+    let mut shown = Shown::default();
+    report(&checked, &mut shown);
+    shown.conclude(&format!("the export {name}"), "the export verifies")
+}
+
+/// A file in which nothing is wrong, and what it shows.
+pub(crate) struct Checked {
+    tally: Tally,
+    roots: PublishedRoots,
+    /// Published roots that extend the one before.
+    extended: u64,
+}
+
+impl Checked {
+    /// What is shown, in one line.
+    pub(crate) fn words(&self) -> String {
+        let Tally { events, published, named, unpublished, without_proof, .. } = &self.tally;
+        format!(
+            "{events} events: {published} in the tree of a published root, {named} in that of a root \
+             that only the file names, {unpublished} under a root that was not published, \
+             {without_proof} without a proof"
+        )
+    }
+}
+
+/// Checks a file, and prints what is wrong in it.
+///
+/// # Errors
+/// Something is wrong, or a file cannot be read.
+pub(crate) fn check(file: &Path, published: Option<&Path>) -> Result<Checked> {
     let mut roots = PublishedRoots::default();
-    if let Some(file) = &arguments.roots {
+    if let Some(file) = published {
         each_value(file, &mut |json| {
             roots.add(json).map_err(anyhow::Error::msg).with_context(|| output::quoted(file))
         })?;
     }
-    output::line(&format!("verifying what Pangea exported to {name}"));
     let extended = match roots.check() {
         Ok(extended) => extended,
         Err(fault) => {
@@ -37,7 +68,7 @@ pub(super) fn run(arguments: &VerifyPangeaArguments) -> Result<()> {
         }
     };
     let (mut tally, mut faults) = (Tally::default(), 0);
-    each_value(&arguments.file, &mut |json| {
+    each_value(file, &mut |json| {
         let exported = Exported::parse(json).map_err(anyhow::Error::msg)?;
         for fault in tally.take(&exported, &roots) {
             faults += 1;
@@ -51,15 +82,14 @@ pub(super) fn run(arguments: &VerifyPangeaArguments) -> Result<()> {
         output::line(&format!("  FAILED  and {} more faults", faults - FAULTS_NAMED_MAX));
     }
     if faults > 0 {
+        let name = file.display();
         bail!("the export {name} does not verify: {faults} of its events are not what it says");
     }
-    let mut shown = Shown::default();
-    report(&tally, &roots, extended, &mut shown);
-    shown.conclude(&format!("the export {name}"), "the export verifies")
+    Ok(Checked { tally, roots, extended })
 }
 
 /// Hands over each JSON value of a file: each line, or the whole file.
-fn each_value(file: &Path, take: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn each_value(file: &Path, take: &mut impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let shown = output::quoted(file);
     let opened = File::open(file).with_context(|| format!("cannot read {shown}"))?;
     let mut reader = BufReader::new(opened);
@@ -88,7 +118,7 @@ fn each_value(file: &Path, take: &mut impl FnMut(&[u8]) -> Result<()>) -> Result
     }
 }
 
-fn report(tally: &Tally, roots: &PublishedRoots, extended: u64, shown: &mut Shown) {
+fn report(Checked { tally, roots, extended }: &Checked, shown: &mut Shown) {
     let Tally { events, signed, published, named, unpublished, .. } = tally;
     shown.demand(*events > 0, || "there is no event in the file".to_owned());
     if *events > 0 {
@@ -109,7 +139,7 @@ fn report(tally: &Tally, roots: &PublishedRoots, extended: u64, shown: &mut Show
     if *published > 0 {
         ok(&format!("{published} events are in the tree of a root that was published"));
     }
-    if extended > 0 {
+    if *extended > 0 {
         ok(&format!("{extended} of the published roots extend the one before"));
     }
     if *named > 0 {

@@ -165,7 +165,44 @@ fn the_python_sdk_verifies_what_it_gets() {
     let client = Client::new(&site, "python", "write,read");
     client.run(&python(), &scripts().join("python_sdk.py"), &[folder.path().to_str().unwrap()]);
     what_its_tools_dumped_verifies_offline(folder.path());
+    what_its_tools_dumped_moves_here(folder.path(), &site);
     site.stop();
+}
+
+/// The dump of the SDK's tool is imported into the log of a site, each of its events once.
+fn what_its_tools_dumped_moves_here(folder: &Path, site: &Site) {
+    let [dump, changed, roots] =
+        ["dump.jsonl", "changed.jsonl", "roots.json"].map(|name| folder.join(name));
+    let text = fs::read_to_string(&dump).unwrap();
+    let data_dir = site.data_dir();
+    let import = |file: &Path| {
+        let words = ["import", "pangea", file.to_str().unwrap(), "--from", "a plant", "--json"];
+        let more = ["--roots", roots.to_str().unwrap(), "--reason", "we move"];
+        let place = ["--data-dir", data_dir.to_str().unwrap()];
+        sealwire(&[&words[..], &more, &place].concat())
+    };
+    fs::write(&changed, text.replace("\"bulk 7\"", "\"bulk 8\"")).unwrap();
+    let (code, said, _) = import(&changed);
+    assert!(code == Some(1) && said.contains("its envelope has another hash"), "{said}");
+    assert!(site.events("EVENT_IMPORTED").is_empty(), "of such a file nothing is imported");
+
+    let (code, said, error) = import(&dump);
+    assert_eq!(code, Some(0), "{said}{error}");
+    let done: Value = serde_json::from_str(&said).unwrap();
+    let events = text.lines().count();
+    assert_eq!(done["events"], events, "{done}");
+    let (_, again, _) = import(&dump);
+    assert_eq!(said, again, "nothing is sealed twice");
+    let history = site.wait_for_event("HISTORY_IMPORTED", |_| true);
+    let message = history["envelope"]["event"]["message"].as_str().unwrap();
+    let shown = format!("we move: {events} events: {events} in the tree of a published root");
+    assert!(message.starts_with(&shown), "{message}");
+    let imported = site.events("EVENT_IMPORTED");
+    assert_eq!(imported.len(), events.min(500), "the newest of them");
+    let first = &imported[0]["envelope"];
+    assert_eq!(first["event"]["source"], "a plant", "{first}");
+    let envelope = first["event"]["new"].as_str().unwrap();
+    assert!(text.contains(envelope), "{envelope}");
 }
 
 /// The dump that the SDK's tool wrote in this folder, and the roots for it.
