@@ -46,14 +46,19 @@ pub(crate) fn up(arguments: &[&str]) -> Result<()> {
     Err(failure).with_context(|| format!("cannot start {}", binary.display()))
 }
 
-/// Builds everything, and returns the path of the binary.
-pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
+/// Builds what the binary contains: the components and the page.
+pub(crate) fn contents() -> Result<()> {
     check_tools()?;
     add_target(WASM_TARGET)?;
     let (for_page, for_host) = COMPONENTS.split_at(1);
     components(for_page, "page")?;
     page()?;
-    components(for_host, "components")?;
+    components(for_host, "components")
+}
+
+/// Builds everything, and returns the path of the binary.
+pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
+    contents()?;
     components(&TEST_COMPONENTS, "test-components")?;
     let mut build = cargo();
     build.args(["build", "--locked", "--package", "sealwire"]);

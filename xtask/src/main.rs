@@ -8,6 +8,7 @@ mod chip;
 mod debian;
 mod dependencies;
 mod endure;
+mod images;
 mod oldest_rust;
 mod python;
 mod shell;
@@ -36,6 +37,7 @@ cargo xtask COMMAND
   soak [--rounds N] [TEST]
                      run the tests that race other threads or processes, or one, 100 times or N, on a loaded machine with
                      slow system calls
+  images             build static programs for x86-64 and arm64, and make OCI images of them and of the components
   tidy               check the layout, the direction of dependencies, and links between documents
   measure            run a site and print the figures of docs/performance.md
 ";
@@ -64,6 +66,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ["sites", rest @ ..] => endure::sites(rest),
         ["fuzz", rest @ ..] => endure::fuzz(rest),
         ["soak", rest @ ..] => soak::all(rest),
+        ["images"] => images::all(),
         ["tidy"] => tidy::check(),
         ["measure"] => test::measure(),
         [] => bail!("no command\n\n{USAGE}"),

@@ -68,6 +68,18 @@ impl Image {
         }
     }
 
+    /// The name under which a registry has the image: repository and version.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let [version, _latest] = &self.tags;
+        format!("{}:{version}", self.repository)
+    }
+
+    /// The manifest and all to which it refers.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = (&Digest, &Arc<[u8]>)> {
+        std::iter::once((&self.digest, &self.manifest)).chain(&self.blobs)
+    }
+
     /// Digest of the manifest, as `sha256:` and hex. It pins every byte of the component.
     #[must_use]
     pub fn digest(&self) -> String {

@@ -16,6 +16,7 @@
 mod cleaning;
 mod entrance;
 mod image;
+mod layout;
 mod limits;
 mod manifest;
 mod name;
@@ -32,6 +33,7 @@ mod uploads;
 pub use cleaning::Cleaning;
 pub use entrance::Readers;
 pub use image::Image;
+pub use layout::{LayoutError, write as write_layout};
 pub use limits::FILES_MAX;
 pub use refusal::no_room;
 pub use registry::{BindError, Parts, Port, Registry, folder_in, look};

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ca;
+mod component;
 mod import;
 
 pub(crate) use self::{
@@ -10,6 +11,7 @@ pub(crate) use self::{
         MeasureArguments, PollingArguments, PollingPart, SiteArguments, SitePart,
     },
     ca::{CaArguments, CaCommand},
+    component::{ComponentArguments, ComponentCommand},
     import::{ImportArguments, ImportCommand},
 };
 
@@ -94,6 +96,8 @@ pub(crate) enum Command {
     /// Make and renew the certificate for ports that other machines reach, with an authority of the
     /// site's own.
     Ca(CaArguments),
+    /// Export this version's WebAssembly components as OCI images.
+    Component(ComponentArguments),
     /// Check the configuration file, or show every setting and where its value comes from.
     Config(ConfigArguments),
     /// Examine a data directory and report problems and remedies. Changes nothing; the site may be
@@ -769,8 +773,22 @@ mod tests {
         command.clone().debug_assert();
         insta::assert_snapshot!(command.render_long_help());
         for name in [
-            "up", "ca", "config", "verify", "log", "token", "sensor", "export", "import", "prove",
-            "backup", "restore", "doctor", "witness", "map",
+            "up",
+            "ca",
+            "config",
+            "verify",
+            "log",
+            "token",
+            "sensor",
+            "export",
+            "import",
+            "prove",
+            "backup",
+            "restore",
+            "doctor",
+            "witness",
+            "map",
+            "component",
         ] {
             let subcommand = command.find_subcommand_mut(name).expect("it is a command");
             insta::assert_snapshot!(name, subcommand.render_help());

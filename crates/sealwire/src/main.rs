@@ -8,6 +8,7 @@ mod backup;
 mod bench;
 mod ca;
 mod cli;
+mod component;
 mod components;
 mod config;
 mod data_dir;
@@ -61,6 +62,7 @@ fn run() -> Result<()> {
     match command {
         Command::Up(arguments) => up::run(*arguments),
         Command::Ca(arguments) => ca::run(&arguments),
+        Command::Component(arguments) => component::run(&arguments),
         Command::Config(arguments) => config::run(&arguments, &settings),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

@@ -31,4 +31,4 @@ pub use mirror::{Mirror, MirrorFileError};
 pub use processors::{ImageName, InvalidImageName, InvalidProcessors, Processor, Processors};
 pub use start_files::START;
 pub use up::run;
-pub use workloads::COMPONENTS;
+pub use workloads::{COMPONENTS, images};

@@ -32,7 +32,8 @@ const MESSAGING: (&str, &str, &str) = ("wasmcloud", "messaging", "0.2.0");
 const CONFIG: (&str, &str, &str) = ("wasi", "config", "0.2.0-rc.1");
 
 /// Makes images of components, given as name and bytes.
-pub(crate) fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
+#[must_use]
+pub fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
     let version = env!("CARGO_PKG_VERSION");
     components.iter().map(|(name, bytes)| Image::new(name, version, bytes)).collect()
 }

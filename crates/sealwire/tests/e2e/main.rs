@@ -27,6 +27,7 @@ mod lattice_of_hosts;
 mod mqtt;
 mod off_loopback;
 mod orders;
+mod packages;
 mod page;
 mod pangea;
 mod polling_service;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::super::Elsewhere;
 use crate::{
     pangea::Client,
-    site::{Site, port},
+    site::{Site, port, sealwire, succeeds},
 };
 
 /// A site with a registry, and somebody elsewhere who may publish.
@@ -130,6 +130,21 @@ impl Plant<'_> {
         run(&["pull", &at("sealwire/sensor-reader:latest"), "--output", "own"]);
         assert!(fs::read(self.home.path().join("own/sensor-reader.wasm")).unwrap() == component);
 
+        // What is exported is what the site's registry serves, so it can be copied without one.
+        let layout = self.home.path().join("layout");
+        let printed = succeeds(&["component", "export", layout.to_str().unwrap()]);
+        let exported = printed.lines().find(|line| line.starts_with("sealwire/ui:")).unwrap();
+        let (_, digest) = exported.split_once('@').unwrap();
+        let to = ["--to-username", "anyone", "--to-password", &self.token];
+        let copy = ["cp", "--to-ca-file", &self.ca, "--from-oci-layout"];
+        let (from, copied) = (format!("layout@{digest}"), at("plant/exported:1"));
+        self.run(oras, &[&copy[..], &to, &[&from, &copied]].concat());
+        let served = |reference: &str| run(&["resolve", &at(reference)]);
+        assert_eq!(served("sealwire/ui:latest").trim(), digest);
+        assert_eq!(served("plant/exported:1").trim(), digest);
+        let (code, _, said) = sealwire(&["component", "export", layout.to_str().unwrap()]);
+        assert!(code == Some(1) && said.contains("cannot write"), "{said}");
+
         fs::write(self.home.path().join("about.txt"), "about").unwrap();
         run(&["attach", &reference, "--artifact-type", "text/about", "about.txt:text/plain"]);
         let found = run(&["discover", &reference, "--format", "json"]);
@@ -155,7 +170,7 @@ impl Plant<'_> {
             expected.extend(["plant/crane:1", "plant/crane:2"]);
         }
         if with_oras {
-            expected.push("plant/oras:1");
+            expected.extend(["plant/oras:1", "plant/exported:1"]);
         }
         let expected: Vec<_> =
             expected.into_iter().map(|it| (String::from("ci"), it.to_owned())).collect();
