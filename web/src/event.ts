@@ -71,6 +71,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   MIRRORED: "Mirrored",
   MIRROR_REFUSED: "Refused by the mirror",
   COMPONENT_PUBLISHED: "Component published",
+  HOST_ADDED: "Host added",
+  HOST_REMOVED: "Host removed",
   TOKEN_CREATED: "Token created",
   TOKEN_REVOKED: "Token revoked",
   CLOCK_STEPPED: "Clock set",

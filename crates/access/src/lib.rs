@@ -5,6 +5,7 @@
 //! - [`ApiTokens`] allow programs to log and search, each within its [`Scope`].
 //! - The [`AccessToken`] allows its bearer to read envelopes.
 //! - A [`Gate`] lets people and programs from other machines in, each with a token.
+//! - [`Hosts`] are the hosts on other machines that may run a site's workloads.
 //! - [`sensors`] are the credentials with which devices speak on the message bus.
 
 mod access_token;
@@ -13,6 +14,7 @@ mod api_tokens;
 mod bearer;
 mod failures;
 mod gate;
+mod hosts;
 pub mod sensors;
 mod sessions;
 mod signed_nonce;
@@ -27,5 +29,6 @@ pub use api_tokens::{
 pub use bearer::{bearer, bearer_of};
 pub use failures::{REFUSALS_PERIOD, Refused};
 pub use gate::{Caller, Gate, Refusal};
+pub use hosts::{Host, HostError, Hosts, hosts_path_in};
 pub use sessions::SESSION_LIFETIME;
 pub use words::{InvalidWords, Words};

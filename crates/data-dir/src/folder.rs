@@ -34,12 +34,14 @@ pub const ORDERS: &str = "orders.sock";
 pub const INDEX: &str = "index.sqlite";
 /// Folder of the site's own certificate authority, which may exist before the site.
 pub const TLS: &str = "tls";
+/// File with the key of the authority that hosts on other machines know.
+pub const HOSTS_KEY: &str = "tls/hosts.key";
 /// What may be in the folder of a new site: the authority, and files that an interrupted start
 /// left. Only earlier versions left the last one.
 const OURS: [&str; 4] = [TLS, LOCK, "site.json.unfinished", "site.next"];
 /// Files with secrets. If other accounts can read one, the secret may be known. So the site refuses
 /// the file instead of closing it silently.
-const SECRETS: [&str; 5] = [ACCESS_TOKEN, KEY, NEXT_KEY, "tls/ca.key", "tls/site.pem"];
+const SECRETS: [&str; 6] = [ACCESS_TOKEN, KEY, NEXT_KEY, "tls/ca.key", "tls/site.pem", HOSTS_KEY];
 
 /// Checks that the index can have its file in this folder.
 ///
@@ -229,6 +231,12 @@ impl DataDir {
     /// Path of the log's signing key.
     pub fn key(&self) -> PathBuf {
         self.path.join(KEY)
+    }
+
+    /// Path of the key of the authority that hosts on other machines know.
+    #[must_use]
+    pub fn hosts_key(&self) -> PathBuf {
+        self.path.join(HOSTS_KEY)
     }
 
     /// Path of the token that allows a caller to read envelopes.

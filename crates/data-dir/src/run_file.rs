@@ -31,6 +31,9 @@ pub struct Addresses {
     /// Address for leaf nodes, if they may connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaf: Option<String>,
+    /// Address for hosts on other machines, if they may connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<String>,
     /// The log's verifier key.
     pub vkey: String,
 }
@@ -91,6 +94,7 @@ mod tests {
             mqtt: said("127.0.0.1:1883"),
             registry: None,
             leaf: None,
+            hosts: None,
             vkey: said("site+1+key"),
         };
         RunFile { addresses: addresses.clone() }.write(&folder).unwrap();

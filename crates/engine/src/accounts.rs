@@ -3,7 +3,7 @@
 //! The bus consists of two servers that share nothing. The first is for devices. It asks the site
 //! about each connection: whether to let it in, and what it may publish and hear (NATS' auth
 //! callout). The second is for the hosts, whose control subjects give power over the machine. Every
-//! client there has a certificate of the site's own [`Authority`], which names it.
+//! client there has a certificate, which names it.
 //!
 //! One server could not do both in the open mode. A server that admits some clients without
 //! credentials takes a client for one of those before it looks at a certificate, and `wash host`
@@ -18,14 +18,18 @@
 //! | devices | applications | application | events under its own name | its own replies |
 //! | devices | applications | site | replies to applications | events of each |
 //! | devices | system | door | answers to the server; orders to close connections | the server's questions; ends of connections |
-//! | hosts | control | site | orders to hosts | hosts' heartbeats, its own replies |
-//! | hosts | control | host | its heartbeats, replies to the site | orders to hosts |
+//! | hosts | control | site | orders to each host | heartbeats of each, its own replies |
 //! | hosts | data | site | work for components, replies to hosts | components' questions, its own replies |
-//! | hosts | data | host | components' questions, replies to the site and to itself | work for components, its own replies |
+//! | hosts | each host's own | host, control | its heartbeats, replies to the site | orders to it |
+//! | hosts | each host's own | host, data | the questions of its components, replies to the site and to itself | work for its components, its own replies |
 //! | hosts | operators | site | replies to operators | requests to its service |
 //! | hosts | operators | operator | requests to the service | replies of the service |
 //!
-//! No account imports anything from another.
+//! A host has an account of its own, so it neither hears nor says what is another's. What goes
+//! between it and the site is exported and imported, message by message: its heartbeats and its
+//! orders under its name in the control account, work and questions in the data account. Hosts that
+//! serve the same workload share its work, whichever account they are in. No other account imports
+//! anything.
 
 use std::fmt;
 
@@ -41,16 +45,27 @@ const RESERVED: [&str; 8] =
 /// Also reserved, except for subscriptions of MQTT clients: the server itself subscribes there for
 /// a client that asks for more than QoS 0. It does not let an MQTT client name such a subject.
 const MQTT_OWN: &str = "$MQTT.>";
-/// Reply subjects of the hosts. A stock host uses this prefix and cannot be given another.
+/// Reply subjects of a host in its own account. A stock host uses this prefix and cannot be given
+/// another.
 const HOST_REPLIES: &str = "_INBOX.>";
+/// Reply subjects that the server makes for a request that goes from one account to another.
+const SERVER_REPLIES: &str = "_R_.>";
 /// Reply subjects of operators. Their tools use this prefix.
 const OPERATOR_REPLIES: &str = "_INBOX.>";
 /// Subjects on which NATS' services are found and asked about themselves.
 const SERVICES: &str = "$SRV.>";
-/// Subjects of the hosts' heartbeats.
-pub const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
-/// Subjects on which hosts receive orders.
+/// Subjects of a host's heartbeats in its own account.
+const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
+/// Subjects on which a host receives orders in its own account.
 const ORDERS: &str = "runtime.host.>";
+/// Where the site hears the heartbeats of all hosts. [`HostAddress`] reads the subject of one.
+pub const ALL_HEARTBEATS: &str = "sealwire.host.*.heartbeat.*";
+/// Where the site gives orders to all hosts.
+const ALL_ORDERS: &str = "sealwire.host.*.order.>";
+/// A subject of orders that nobody hears: there is no host of this name.
+pub const NO_HOST: &str = "sealwire.host.@nobody.order.none";
+/// Name of the host that the site itself starts. No credential can have it.
+pub const OWN_HOST: &str = "@site";
 /// Account of the devices on their server.
 pub const DEVICES: &str = "DEVICES";
 /// Account of the applications on the devices' server. No device is in it.
@@ -110,12 +125,82 @@ impl Role {
     }
 }
 
+/// A host as the site reaches it: the server vouches for the name, and the host for the id.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct HostAddress {
+    /// Name of the host, which only its own certificates have.
+    pub name: String,
+    /// The id that it took at its start.
+    pub id: String,
+}
+
+impl HostAddress {
+    /// Who sent the heartbeat that came on this subject.
+    #[must_use]
+    pub fn of_heartbeat(subject: &str) -> Option<Self> {
+        let words: Vec<&str> = subject.split('.').collect();
+        match words.as_slice() {
+            ["sealwire", "host", name, "heartbeat", id] => {
+                Some(Self { name: String::from(*name), id: String::from(*id) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Subject of an order to this host, such as `workload.start`.
+    #[must_use]
+    pub fn order(&self, command: &str) -> String {
+        let Self { name, id } = self;
+        format!("sealwire.host.{name}.order.{id}.{command}")
+    }
+}
+
+impl fmt::Display for HostAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, id } = self;
+        write!(formatter, "{name} ({id})")
+    }
+}
+
+/// A host on another machine, as the server knows it.
+#[derive(Clone, Debug)]
+pub struct OtherHost {
+    /// Its name: a level of subjects.
+    pub name: String,
+    /// Tells it from an earlier host of that name.
+    pub id: String,
+    /// Its certificates in PEM, one for control and one for data.
+    pub certificates_pem: String,
+}
+
+impl OtherHost {
+    /// User of the certificate for control of the host with this id.
+    #[must_use]
+    pub fn control_user(id: &str) -> String {
+        format!("control.{id}.host.sealwire")
+    }
+
+    /// User of the certificate for data of the host with this id.
+    #[must_use]
+    pub fn data_user(id: &str) -> String {
+        format!("data.{id}.host.sealwire")
+    }
+}
+
+/// The host whose account this is, if it is one's.
+#[must_use]
+pub fn host_of_account(account: &str) -> Option<&str> {
+    account.strip_prefix("host.")
+}
+
 /// Questions between the components and the site.
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic<'a> {
-    /// Subjects that the components answer.
+    /// Subjects that components on every host answer.
     pub of_components: &'a [&'a str],
-    /// Subjects that the site answers.
+    /// Subjects that only components on the site's own host answer.
+    pub of_own_components: &'a [&'a str],
+    /// Subjects that the site answers to components on its own host.
     pub of_site: &'a [&'a str],
     /// Subjects that the site answers to operators.
     pub of_service: &'a [&'a str],
@@ -167,32 +252,37 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Credentials for the control account of the hosts' server.
+    /// Credentials for the control account of the hosts' server. `authority` made the server's
+    /// certificate, and `own` makes the site's.
     ///
     /// # Errors
     /// No certificate can be made.
-    pub fn for_control(authority: &Authority) -> Result<Self, CredentialError> {
-        Self::certified(authority, Role::SiteControl)
+    pub fn for_control(authority: &Authority, own: &Authority) -> Result<Self, CredentialError> {
+        Self::certified(authority, own, Role::SiteControl)
     }
 
-    /// Credentials for the data account of the hosts' server.
+    /// The same for the data account.
     ///
     /// # Errors
     /// No certificate can be made.
-    pub fn for_data(authority: &Authority) -> Result<Self, CredentialError> {
-        Self::certified(authority, Role::SiteData)
+    pub fn for_data(authority: &Authority, own: &Authority) -> Result<Self, CredentialError> {
+        Self::certified(authority, own, Role::SiteData)
     }
 
-    /// Credentials for the operators' account of the hosts' server.
+    /// The same for the operators' account.
     ///
     /// # Errors
     /// No certificate can be made.
-    pub fn for_service(authority: &Authority) -> Result<Self, CredentialError> {
-        Self::certified(authority, Role::SiteService)
+    pub fn for_service(authority: &Authority, own: &Authority) -> Result<Self, CredentialError> {
+        Self::certified(authority, own, Role::SiteService)
     }
 
-    fn certified(authority: &Authority, role: Role) -> Result<Self, CredentialError> {
-        let tls = Box::new(authority.tls(&role.identity(authority)?)?);
+    fn certified(
+        authority: &Authority,
+        own: &Authority,
+        role: Role,
+    ) -> Result<Self, CredentialError> {
+        let tls = Box::new(authority.tls(&role.identity(own)?)?);
         Ok(Self { user: role.name(), tls })
     }
 
@@ -349,44 +439,232 @@ pub fn replies_to(name: &str) -> String {
     format!("_INBOX.{name}.")
 }
 
-/// The accounts of the hosts' server, for its configuration.
-pub(crate) fn hosts(traffic: Traffic<'_>) -> Value {
-    let user = |role: Role, publishes: &[&[&str]], hears: &[&[&str]]| {
-        json!({
-            "user": role.name(),
-            "allowed_connection_types": ["STANDARD"],
-            "permissions": {
-                "publish": { "allow": publishes.concat() },
-                "subscribe": { "allow": hears.concat() },
-            },
-        })
-    };
+/// The accounts of the hosts' server, for its configuration: those of the site and of its own host,
+/// and of these others.
+pub(crate) fn hosts(traffic: Traffic<'_>, others: &[OtherHost]) -> Value {
+    let Traffic { of_components, of_own_components, of_site, of_service } = traffic;
     let [control, data] =
         [Role::SiteControl, Role::SiteData].map(|role| format!("{}.>", replies(role.name())));
-    let (control_replies, data_replies): (&[&str], &[&str]) = (&[&control], &[&data]);
-    let Traffic { of_components, of_site, of_service } = traffic;
-    json!({
-        "CONTROL": { "users": [
-            user(Role::SiteControl, &[&[ORDERS]], &[&[HEARTBEATS], control_replies]),
-            user(Role::HostControl, &[&[HEARTBEATS], control_replies], &[&[ORDERS]]),
-        ] },
-        "DATA": { "users": [
-            user(
-                Role::SiteData,
-                &[of_components, &[HOST_REPLIES]],
-                &[of_site, data_replies],
-            ),
-            user(
-                Role::HostData,
+    let (control, data) = (control.as_str(), data.as_str());
+    let own = HostAccount {
+        name: OWN_HOST,
+        users: [Role::HostControl, Role::HostData].map(|role| role.name().to_owned()),
+        answers: [of_components, of_own_components].concat(),
+        asks: of_site.to_vec(),
+        replies: data,
+    };
+    let others = others.iter().map(|OtherHost { name, id, .. }| HostAccount {
+        name,
+        users: [OtherHost::control_user(id), OtherHost::data_user(id)],
+        answers: of_components.to_vec(),
+        asks: Vec::new(),
+        replies: data,
+    });
+    let hosts: Vec<HostAccount<'_>> = std::iter::once(own).chain(others).collect();
+    let offered = |kind: &str, subject: &str, is_for: &dyn Fn(&HostAccount<'_>) -> bool| {
+        let accounts: Vec<String> =
+            hosts.iter().filter(|host| is_for(host)).map(HostAccount::account).collect();
+        json!({ kind: subject, "accounts": accounts })
+    };
+    let work = [of_components, of_own_components].concat().into_iter();
+    let work =
+        work.map(|subject| offered("stream", subject, &|host| host.answers.contains(&subject)));
+    let questions = of_site.iter();
+    let questions =
+        questions.map(|subject| offered("service", subject, &|host| host.asks.contains(subject)));
+    let of_site = [
+        (
+            "CONTROL",
+            json!({
+                "users": [user(Role::SiteControl.name(), &[ALL_ORDERS], &[ALL_HEARTBEATS, control])],
+                "imports": hosts.iter().flat_map(HostAccount::controlled).collect::<Vec<Value>>(),
+            }),
+        ),
+        (
+            "DATA",
+            json!({
+                "users": [user(
+                    Role::SiteData.name(),
+                    &[of_components, of_own_components, &[SERVER_REPLIES]].concat(),
+                    &[of_site, &[data]].concat(),
+                )],
+                "exports": work.chain(questions).collect::<Vec<Value>>(),
+                "imports": hosts.iter().map(HostAccount::replying).collect::<Vec<Value>>(),
+            }),
+        ),
+        (
+            "OPERATORS",
+            json!({ "users": [
+                user(
+                    Role::SiteService.name(),
+                    &[OPERATOR_REPLIES],
+                    &[of_service, &[SERVICES]].concat(),
+                ),
+                user(
+                    Role::Operator.name(),
+                    &[of_service, &[SERVICES]].concat(),
+                    &[OPERATOR_REPLIES],
+                ),
+            ] }),
+        ),
+    ];
+    let of_site = of_site.map(|(name, account)| (name.to_owned(), account));
+    let of_hosts = hosts.iter().map(|host| (host.account(), host.configuration()));
+    Value::Object(of_site.into_iter().chain(of_hosts).collect())
+}
+
+/// The account of a host.
+struct HostAccount<'a> {
+    name: &'a str,
+    /// Its users for control and for data.
+    users: [String; 2],
+    /// Subjects on which the site gives its components work.
+    answers: Vec<&'a str>,
+    /// Subjects on which they ask the site.
+    asks: Vec<&'a str>,
+    /// Subjects on which they reply to it.
+    replies: &'a str,
+}
+
+impl HostAccount<'_> {
+    fn account(&self) -> String {
+        format!("host.{}", self.name)
+    }
+
+    /// What the control account takes over from it, under its name.
+    fn controlled(&self) -> [Value; 2] {
+        let (name, account) = (self.name, self.account());
+        [
+            json!({
+                "stream": { "account": account, "subject": HEARTBEATS },
+                "to": format!("sealwire.host.{name}.heartbeat.*"),
+            }),
+            json!({
+                "service": { "account": account, "subject": ORDERS },
+                "to": format!("sealwire.host.{name}.order.>"),
+            }),
+        ]
+    }
+
+    /// What the data account takes over from it: as a stream, because nats-server 2.15.1 does not
+    /// let an account use a service that it gets to know when it reads its files again.
+    fn replying(&self) -> Value {
+        json!({ "stream": { "account": self.account(), "subject": self.replies } })
+    }
+
+    fn configuration(&self) -> Value {
+        let Self { users: [control, data], answers, asks, replies, .. } = self;
+        let of_data =
+            |kind: &str, subject: &str| json!({ kind: { "account": "DATA", "subject": subject } });
+        let work = answers.iter().map(|subject| of_data("stream", subject));
+        let questions = asks.iter().map(|subject| of_data("service", subject));
+        json!({
+            "users": [
+                user(control, &[HEARTBEATS, SERVER_REPLIES], &[ORDERS]),
                 // A host sends a message to its own inbox to learn that its subscriptions are
                 // active.
-                &[of_site, data_replies, &[HOST_REPLIES]],
-                &[of_components, &[HOST_REPLIES]],
-            ),
-        ] },
-        "OPERATORS": { "users": [
-            user(Role::SiteService, &[&[OPERATOR_REPLIES]], &[of_service, &[SERVICES]]),
-            user(Role::Operator, &[of_service, &[SERVICES]], &[&[OPERATOR_REPLIES]]),
-        ] },
+                user(
+                    data,
+                    &[asks.as_slice(), &[replies, HOST_REPLIES]].concat(),
+                    &[answers.as_slice(), &[HOST_REPLIES]].concat(),
+                ),
+            ],
+            "exports": [
+                { "stream": HEARTBEATS, "accounts": ["CONTROL"] },
+                { "service": ORDERS, "accounts": ["CONTROL"] },
+                { "stream": replies, "accounts": ["DATA"] },
+            ],
+            "imports": work.chain(questions).collect::<Vec<Value>>(),
+        })
+    }
+}
+
+fn user(name: &str, publishes: &[&str], hears: &[&str]) -> Value {
+    json!({
+        "user": name,
+        "allowed_connection_types": ["STANDARD"],
+        "permissions": { "publish": { "allow": publishes }, "subscribe": { "allow": hears } },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_reached_under_the_name_that_its_server_vouches_for() {
+        let subject = "sealwire.host.hall-1.heartbeat.0a1b";
+        let host = HostAddress::of_heartbeat(subject).unwrap();
+        assert_eq!((host.name.as_str(), host.id.as_str()), ("hall-1", "0a1b"));
+        assert_eq!(host.order("workload.start"), "sealwire.host.hall-1.order.0a1b.workload.start");
+        for other in ["runtime.operator.heartbeat.1", "sealwire.host.a.order.1", "", "a.b.c.d.e"] {
+            assert_eq!(HostAddress::of_heartbeat(other), None, "{other}");
+        }
+    }
+
+    /// Whether messages on this subject are among those of the pattern.
+    fn covers(pattern: &str, subject: &str) -> bool {
+        let (mut pattern, mut subject) = (pattern.split('.'), subject.split('.'));
+        loop {
+            match (pattern.next(), subject.next()) {
+                (Some(">"), Some(_)) | (None, None) => return true,
+                (Some(own), Some(other)) if own == "*" || own == other => {}
+                _ => return false,
+            }
+        }
+    }
+
+    #[test]
+    fn no_host_has_a_subject_of_control_in_its_data_or_the_account_of_another() {
+        let traffic = Traffic {
+            of_components: &["sealwire.derive.sensors"],
+            of_own_components: &["sealwire.mirror.call"],
+            of_site: &["sealwire.query.>"],
+            of_service: &["sealwire.polling.>"],
+        };
+        let other = |name: &str, id: &str| OtherHost {
+            name: name.to_owned(),
+            id: id.to_owned(),
+            certificates_pem: String::new(),
+        };
+        let accounts = hosts(traffic, &[other("a", "1"), other("b", "2")]);
+        let accounts = accounts.as_object().unwrap();
+        let of_hosts: Vec<_> =
+            accounts.iter().filter(|(name, _)| host_of_account(name).is_some()).collect();
+        assert_eq!(of_hosts.len(), 3);
+        for (name, account) in of_hosts {
+            let [control, data] = account["users"].as_array().unwrap().as_slice() else {
+                panic!("{name} has not two users")
+            };
+            let subjects = |user: &Value, what: &str| -> Vec<String> {
+                serde_json::from_value(user["permissions"][what]["allow"].clone()).unwrap()
+            };
+            for what in ["publish", "subscribe"] {
+                for pattern in subjects(data, what) {
+                    for subject in
+                        ["runtime.operator.heartbeat.1", "runtime.host.1.workload.stop", "_R_.a.b"]
+                    {
+                        assert!(!covers(&pattern, subject), "{name} {what} {pattern}");
+                    }
+                }
+                assert!(!subjects(control, what).iter().any(|it| it.starts_with("sealwire")));
+            }
+            // Only the site's own host may ask the site, and call the mirror's server.
+            for (what, subject) in
+                [("publish", "sealwire.query.own.site"), ("subscribe", "sealwire.mirror.call")]
+            {
+                let may = subjects(data, what).iter().any(|pattern| covers(pattern, subject));
+                assert_eq!(may, host_of_account(name) == Some(OWN_HOST), "{name} {subject}");
+            }
+            // It hears what is its own or the site's, and shows itself to the site alone.
+            for import in account["imports"].as_array().unwrap() {
+                let from = import.get("stream").or_else(|| import.get("service")).unwrap();
+                assert_eq!(from["account"], "DATA");
+            }
+            for export in account["exports"].as_array().unwrap() {
+                let accounts = export["accounts"].as_array().unwrap().as_slice();
+                assert!(accounts == ["CONTROL"] || accounts == ["DATA"], "{export}");
+            }
+        }
+    }
 }

@@ -1,10 +1,20 @@
-//! A site's own certificate authority, by which its programs identify each other on the bus.
+//! Certificates by which a site's programs identify each other on the bus.
 //!
-//! It lasts for one run of the site. It never writes its key anywhere and drops it once the
-//! certificates are made, so nobody can make another certificate later. Each engine reads its
-//! certificate from its own folder; the site keeps its certificates in memory.
+//! The authority of a run ([`Authority::new`]) makes those of the site itself and of its own host.
+//! It never writes its key anywhere and drops it once the certificates are made, so nobody can make
+//! another certificate later. Each engine reads its certificate from its own folder; the site keeps
+//! its certificates in memory.
+//!
+//! What hosts on other machines know and show must outlive a run. They know the kept authority
+//! ([`Authority::kept`]), which makes the server's certificate and no other. Each shows
+//! certificates of its own ([`Identity::alone`]), for which no authority speaks: the server knows
+//! the very certificates. So no key that lies anywhere makes a client that the server lets in.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_nats::rustls::{
     ClientConfig, RootCertStore,
@@ -16,7 +26,12 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-/// Issues certificates for one run of a site.
+/// Name of the authority of a run in its certificate.
+const OF_A_RUN: &str = "sealwire site";
+/// Name of the kept authority in its certificates.
+const KEPT: &str = "sealwire hosts";
+
+/// Issues certificates.
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -34,10 +49,49 @@ impl Authority {
     /// # Errors
     /// The machine yields no random bytes.
     pub fn new() -> Result<Self, CredentialError> {
-        let mut params = params("sealwire site", Vec::new())?;
+        Self::of(OF_A_RUN, KeyPair::generate()?)
+    }
+
+    /// The authority whose key is in this file, which is created if it is missing. Its certificate
+    /// differs each time, but name and key are the same: who trusts one trusts all.
+    ///
+    /// # Errors
+    /// As [`Authority::find`], and if the file cannot be written.
+    pub fn kept(path: &Path) -> Result<Self, CredentialError> {
+        if let Some(found) = Self::find(path)? {
+            return Ok(found);
+        }
+        let failed = |source| CredentialError::Io { path: path.to_owned(), source };
+        let key = KeyPair::generate()?;
+        path.parent().map_or(Ok(()), durable::create_folder).map_err(failed)?;
+        durable::write_secret(path, key.serialize_pem().as_bytes()).map_err(failed)?;
+        Self::of(KEPT, key)
+    }
+
+    /// The authority whose key is in this file; `None` if it is missing.
+    ///
+    /// # Errors
+    /// The file cannot be read, accounts other than the owner's may read it, or it holds no key.
+    pub fn find(path: &Path) -> Result<Option<Self>, CredentialError> {
+        let failed = |source| CredentialError::Io { path: path.to_owned(), source };
+        let pem = match fs::read_to_string(path) {
+            Ok(pem) => pem,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        if let Some(mode) = durable::open_to_others(path).map_err(failed)? {
+            return Err(CredentialError::Open { path: path.to_owned(), mode });
+        }
+        let key = KeyPair::from_pem(&pem)
+            .map_err(|_| CredentialError::NotAKey { path: path.to_owned() })?;
+        Self::of(KEPT, key).map(Some)
+    }
+
+    fn of(name: &str, key: KeyPair) -> Result<Self, CredentialError> {
+        let mut params = params(name, Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
+        Ok(Self { issuer: CertifiedIssuer::self_signed(params, key)? })
     }
 
     /// The authority's certificate, in PEM. It verifies the certificates that this authority
@@ -47,12 +101,13 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// An identity for a server at this address.
+    /// An identity for a server that clients reach under these names and addresses.
     ///
     /// # Errors
-    /// The machine yields no random bytes.
-    pub fn server(&self, address: IpAddr) -> Result<Identity, CredentialError> {
-        self.identity(address.to_string(), ExtendedKeyUsagePurpose::ServerAuth)
+    /// There is none, one is neither a DNS name nor an address, or the machine yields no random
+    /// bytes.
+    pub fn server(&self, names: Vec<String>) -> Result<Identity, CredentialError> {
+        self.identity(names, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// An identity for a client that the server knows by this name.
@@ -60,15 +115,16 @@ impl Authority {
     /// # Errors
     /// The name is not a DNS name, or the machine yields no random bytes.
     pub fn client(&self, name: &str) -> Result<Identity, CredentialError> {
-        self.identity(name.to_owned(), ExtendedKeyUsagePurpose::ClientAuth)
+        self.identity(vec![name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth)
     }
 
     fn identity(
         &self,
-        name: String,
+        names: Vec<String>,
         usage: ExtendedKeyUsagePurpose,
     ) -> Result<Identity, CredentialError> {
-        let mut params = params(&name.clone(), vec![name])?;
+        let first = names.first().cloned().unwrap_or_default();
+        let mut params = params(&first, names)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate()?;
@@ -93,6 +149,26 @@ impl Authority {
 }
 
 impl Identity {
+    /// An identity for a client that the server knows by `user`. `holder` is for people who read
+    /// the certificate. No authority has signed it, and it can sign no other.
+    ///
+    /// # Errors
+    /// The user is not a DNS name, or the machine yields no random bytes.
+    pub fn alone(holder: &str, user: &str) -> Result<Self, CredentialError> {
+        let mut params = params(holder, vec![user.to_owned()])?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        Ok(Self { certificate: params.self_signed(&key)?, key })
+    }
+
+    /// The certificate, in DER.
+    #[must_use]
+    pub fn certificate_der(&self) -> &[u8] {
+        self.certificate.der()
+    }
+
     /// The certificate, in PEM.
     #[must_use]
     pub fn certificate_pem(&self) -> String {
@@ -113,8 +189,8 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// The period of validity includes any clock: a machine without a battery starts in 1970, and no
-/// certificate outlives the run anyway.
+/// The period of validity includes any clock: a machine without a battery starts in 1970. What ends
+/// a certificate is the end of the run, or the host's removal.
 fn params(name: &str, alternatives: Vec<String>) -> Result<CertificateParams, CredentialError> {
     let mut params = CertificateParams::new(alternatives)?;
     params.not_before = date_time_ymd(1970, 1, 1);
@@ -135,4 +211,56 @@ pub enum CredentialError {
     /// The machine yields no random bytes.
     #[error("cannot create a secret")]
     Random(#[from] getrandom::Error),
+    /// The file of the kept authority's key cannot be read or written.
+    #[error("cannot use the key file {}", path.display())]
+    Io {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// Accounts other than the owner's may read it.
+    #[error(
+        "other accounts may read the key file {} (mode {mode:o}): change its mode to 600",
+        path.display()
+    )]
+    Open {
+        /// Path of the file.
+        path: PathBuf,
+        /// Permission bits of the file.
+        mode: u32,
+    },
+    /// It holds no key.
+    #[error(
+        "the key file {} contains no secret key in PEM: put it back from a copy, or remove it and \
+         add all hosts on other machines again",
+        path.display()
+    )]
+    NotAKey {
+        /// Path of the file.
+        path: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_kept_authority_keeps_its_key_and_refuses_one_that_others_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tls/hosts.key");
+        let key = |authority: &Authority| authority.issuer.key().serialize_pem();
+        let first = Authority::kept(&path).unwrap();
+        assert_eq!(key(&first), key(&Authority::kept(&path).unwrap()));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let open = Authority::kept(&path);
+        assert!(matches!(open, Err(CredentialError::Open { mode: 0o640, .. })), "{open:?}");
+        fs::write(&path, "no key").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(matches!(Authority::kept(&path), Err(CredentialError::NotAKey { .. })));
+    }
 }

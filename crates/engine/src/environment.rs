@@ -47,7 +47,7 @@ pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
 
 /// Creates a folder below an engine's. Removes a link that the engine put in its place: following
 /// it would lead us where the engine itself cannot go.
-fn make(folder: &Path, below: &str) -> io::Result<()> {
+pub(crate) fn make(folder: &Path, below: &str) -> io::Result<()> {
     let mut path = folder.to_owned();
     for part in Path::new(below) {
         path.push(part);

@@ -21,8 +21,8 @@ pub mod sandbox;
 pub mod supervise;
 pub mod wash_host;
 
-pub use accounts::{Credentials, OnDevices, Password, Traffic};
-pub use ca::Authority;
+pub use accounts::{Credentials, HostAddress, OnDevices, OtherHost, Password, Traffic};
+pub use ca::{Authority, Identity};
 pub use find::{FindError, find};
 pub use log::Log;
 pub use release::Release;

@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    accounts::{self, OnDevices, Traffic},
-    ca::Authority,
+    accounts::{self, OnDevices, OtherHost, Traffic},
+    ca::Identity,
     supervise::Start,
 };
 
@@ -86,16 +86,16 @@ pub struct ForDevices<'a> {
 }
 
 /// The server to which hosts connect. Every client needs a certificate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ForHosts<'a> {
     /// Server name in logs.
-    pub name: &'a str,
+    pub name: String,
     /// Address for hosts and the site.
     pub nats: SocketAddr,
-    /// The server's own folder, for configuration, certificate and log.
-    pub folder: &'a Path,
-    /// Authority that issues the certificates.
-    pub authority: &'a Authority,
+    /// The server's own folder, for configuration, certificates and log.
+    pub folder: PathBuf,
+    /// Certificate in PEM of the authority that made those of the site and of its own host.
+    pub authority_pem: String,
     /// Questions between the components and the site.
     pub traffic: Traffic<'a>,
 }
@@ -142,33 +142,46 @@ impl ForDevices<'_> {
             )
             .expect("a text takes everything");
         }
-        start(DEVICES, program, folder, &configuration)
+        durable::create_folder(folder)?;
+        durable::replace(&folder.join(CONFIGURATION), configuration.as_bytes())?;
+        Ok(start(DEVICES, program, folder))
     }
 }
 
 impl ForHosts<'_> {
-    /// Makes the server's certificate, writes the configuration, and returns how to start the
-    /// server.
+    /// Writes the configuration, which the server reads at its start and when it is told to: what
+    /// it shows of itself, and whom it lets in.
+    ///
+    /// A host's certificate is its own authority, which can make no other certificate. So the
+    /// server lets in these very certificates, and those that the site's authority made.
     ///
     /// # Errors
-    /// The folder cannot be written, or no certificate can be made.
-    pub fn prepare(&self, program: PathBuf) -> io::Result<Start> {
-        durable::create_folder(self.folder)?;
-        let identity = self.authority.server(self.nats.ip()).map_err(io::Error::other)?;
-        let mut configuration = general(self.name, self.nats, PAYLOAD_BYTES_MAX);
+    /// The folder cannot be written.
+    pub fn write(&self, server: &Identity, others: &[OtherHost]) -> io::Result<()> {
+        durable::create_folder(&self.folder)?;
+        let mut configuration = general(&self.name, self.nats, PAYLOAD_BYTES_MAX);
         configuration.push_str(HOSTS_PINGS);
         configuration.push_str("tls {\n  verify_and_map: true\n");
+        let others_pem = others.iter().map(|host| host.certificates_pem.as_str());
+        let known: String = [self.authority_pem.as_str()].into_iter().chain(others_pem).collect();
         for (key, name, pem) in [
-            ("ca_file", "ca.pem", self.authority.pem()),
-            ("cert_file", "server.pem", identity.certificate_pem()),
-            ("key_file", "server.key", identity.key_pem()),
+            ("ca_file", "ca.pem", known),
+            ("cert_file", "server.pem", server.certificate_pem()),
+            ("key_file", "server.key", server.key_pem()),
         ] {
             durable::replace(&self.folder.join(name), pem.as_bytes())?;
             writeln!(configuration, "  {key}: \"{name}\"").expect("a text takes everything");
         }
-        let accounts = accounts::hosts(self.traffic);
-        writeln!(configuration, "}}\naccounts: {accounts}").expect("a text takes everything");
-        start(HOSTS, program, self.folder, &configuration)
+        let accounts = accounts::hosts(self.traffic, others);
+        writeln!(configuration, "  timeout: {HANDSHAKE_SECONDS}\n}}\naccounts: {accounts}")
+            .expect("a text takes everything");
+        durable::replace(&self.folder.join(CONFIGURATION), configuration.as_bytes())
+    }
+
+    /// How to start the server, once its configuration is written.
+    #[must_use]
+    pub fn start(&self, program: PathBuf) -> Start {
+        start(HOSTS, program, &self.folder)
     }
 }
 
@@ -191,20 +204,13 @@ fn general(name: &str, address: SocketAddr, payload_bytes_max: usize) -> String 
     )
 }
 
-fn start(
-    name: &'static str,
-    program: PathBuf,
-    folder: &Path,
-    configuration: &str,
-) -> io::Result<Start> {
-    durable::create_folder(folder)?;
-    durable::replace(&folder.join(CONFIGURATION), configuration.as_bytes())?;
-    Ok(Start {
+fn start(name: &'static str, program: PathBuf, folder: &Path) -> Start {
+    Start {
         name,
         program,
         arguments: vec!["--config".into(), CONFIGURATION.into()],
         environment: Vec::new(),
         folder: folder.to_owned(),
         log: folder.join("nats-server.log"),
-    })
+    }
 }

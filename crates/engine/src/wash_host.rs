@@ -1,11 +1,31 @@
 //! Configuration and arguments of `wash host`.
 
-use std::{ffi::OsString, fs, io, net::SocketAddr, path::Path, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use crate::{accounts::Role, ca::Authority, supervise::Start};
+use data_encoding::BASE64;
+use serde_json::json;
+
+use crate::{
+    accounts::Role,
+    ca::{Authority, CredentialError, Identity},
+    environment,
+    supervise::Start,
+};
 
 /// Name of the host, as people see it.
 pub const NAME: &str = "wash host";
+/// Group of the host that the site itself starts.
+pub const GROUP: &str = "default";
+/// Where the host looks for what it shows to registries, below its folder: in its home.
+const LOGINS: (&str, &str) = ("home/.docker", "config.json");
+/// How long a host that has just started looks for the site's server. Then it ends, and is started
+/// again.
+const LOOKS_FOR: &str = "10m";
 /// Folder of the host's image cache. It and the host's other files are in the host's folder, where
 /// the host runs. So that folder may have any name, even one that is not UTF-8.
 const IMAGES: &str = "images";
@@ -48,19 +68,93 @@ const COMPUTE_SECONDS: &str = "2";
 /// That time where one calls a server, which may take four seconds for its answer.
 const CALL_SECONDS: &str = "5";
 
+/// A certificate and its secret key, both in PEM.
+#[derive(Clone)]
+pub struct Certified {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The secret key.
+    pub key_pem: String,
+}
+
+impl fmt::Debug for Certified {
+    /// Omits the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Certified").finish_non_exhaustive()
+    }
+}
+
+impl From<&Identity> for Certified {
+    fn from(identity: &Identity) -> Self {
+        Self { certificate_pem: identity.certificate_pem(), key_pem: identity.key_pem() }
+    }
+}
+
+/// Who a host is on its server: one certificate for control, one for data.
+#[derive(Clone, Debug)]
+pub struct Identities {
+    /// For control.
+    pub control: Certified,
+    /// For data.
+    pub data: Certified,
+}
+
+impl Identities {
+    /// Those of the site's own host, for one run.
+    ///
+    /// # Errors
+    /// No certificate can be made.
+    pub fn of_own_host(authority: &Authority) -> Result<Self, CredentialError> {
+        Ok(Self {
+            control: Certified::from(&Role::HostControl.identity(authority)?),
+            data: Certified::from(&Role::HostData.identity(authority)?),
+        })
+    }
+}
+
+/// The registry from which a host pulls, and how.
+#[derive(Clone)]
+pub struct PullsFrom {
+    /// Host and port, as a reference of an image begins. The host names it in its heartbeats, so
+    /// that the site knows what to call an image there.
+    pub registry: String,
+    /// Whether it speaks plain HTTP. Only on loopback.
+    pub in_clear_text: bool,
+    /// Authorities in PEM that the host believes there besides the public ones.
+    pub ca_pem: Option<String>,
+    /// What it shows there; nothing where anyone may pull.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for PullsFrom {
+    /// Omits the token.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PullsFrom")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Configuration of a start.
 #[derive(Debug)]
 pub struct Config<'a> {
     /// Host name in logs and heartbeats.
     pub name: &'a str,
-    /// Address of the hosts' server, for both control and data.
-    pub nats: SocketAddr,
+    /// Group of the host, as its heartbeats name it.
+    pub group: &'a str,
+    /// Host and port of the hosts' server, for both control and data.
+    pub nats: &'a str,
+    /// Certificate in PEM of the authority that made the server's.
+    pub server_ca_pem: &'a str,
+    /// Who the host is there.
+    pub identities: &'a Identities,
+    /// Where it pulls images.
+    pub pulls_from: &'a PullsFrom,
     /// Address at which the host answers HTTP.
     pub http: SocketAddr,
     /// The host's own folder, for log, image cache and certificates.
     pub folder: &'a Path,
-    /// Authority that issues the certificates.
-    pub authority: &'a Authority,
     /// Whether a component calls a server on another machine.
     pub calls_servers: bool,
     /// Authorities in PEM that components believe when they call servers, instead of the public
@@ -68,11 +162,10 @@ pub struct Config<'a> {
     pub servers_ca: Option<&'a [u8]>,
 }
 
-/// Makes the host's certificates, one for control and one for data, and returns how to start the
-/// host.
+/// Writes the host's files and returns how to start it.
 ///
 /// # Errors
-/// The folder cannot be written, or no certificate can be made.
+/// The folder cannot be written.
 pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
     durable::create_folder(config.folder)?;
     // The host finds images by the address of their registry. Ours has another address at each
@@ -81,20 +174,25 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let nats = format!("nats://{}", config.nats);
+    let nats = format!("tls://{}", config.nats);
+    let PullsFrom { registry, in_clear_text, ca_pem, token } = config.pulls_from;
     let mut arguments: Vec<OsString> = vec![
         "--non-interactive".into(),
         "host".into(),
         "--host-name".into(),
         config.name.into(),
+        "--host-group".into(),
+        config.group.into(),
+        "--environment".into(),
+        registry.into(),
         "--scheduler-nats-url".into(),
         nats.clone().into(),
         "--data-nats-url".into(),
         nats.into(),
+        "--nats-connect-timeout".into(),
+        LOOKS_FOR.into(),
         "--http-addr".into(),
         config.http.to_string().into(),
-        // Our registry is on loopback and speaks plain HTTP. Images are pinned by digest.
-        "--allow-insecure-registries".into(),
         "--oci-cache-dir".into(),
         IMAGES.into(),
         "--core-instances".into(),
@@ -102,25 +200,41 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         "--default-heap-memory".into(),
         HEAP_MEMORY.into(),
     ];
-    let ca = String::from("ca.pem");
-    durable::replace(&config.folder.join(&ca), config.authority.pem().as_bytes())?;
-    for (plane, name, role) in
-        [("scheduler", "control", Role::HostControl), ("data", "data", Role::HostData)]
-    {
-        let identity = role.identity(config.authority).map_err(io::Error::other)?;
+    let put = |name: &str, pem: &[u8]| durable::replace(&config.folder.join(name), pem);
+    put("ca.pem", config.server_ca_pem.as_bytes())?;
+    let Identities { control, data } = config.identities;
+    for (plane, name, certified) in [("scheduler", "control", control), ("data", "data", data)] {
         let [certificate, key] = ["pem", "key"].map(|kind| format!("{name}.{kind}"));
-        durable::replace(&config.folder.join(&certificate), identity.certificate_pem().as_bytes())?;
-        durable::replace(&config.folder.join(&key), identity.key_pem().as_bytes())?;
-        for (what, file) in [("ca", &ca), ("cert", &certificate), ("key", &key)] {
+        put(&certificate, certified.certificate_pem.as_bytes())?;
+        put(&key, certified.key_pem.as_bytes())?;
+        for (what, file) in [("ca", "ca.pem"), ("cert", &certificate), ("key", &key)] {
             arguments.extend([format!("--{plane}-nats-tls-{what}").into(), file.into()]);
         }
     }
+    if *in_clear_text {
+        // Images are pinned by digest.
+        arguments.push("--allow-insecure-registries".into());
+    }
+    if let Some(pem) = ca_pem {
+        let name = "registry-ca.pem";
+        put(name, pem.as_bytes())?;
+        arguments.extend(["--oci-ca-path", name].map(OsString::from));
+    }
     if let Some(pem) = config.servers_ca {
         let name = "servers-ca.pem";
-        durable::replace(&config.folder.join(name), pem)?;
+        put(name, pem)?;
         arguments.extend(["--http-client-ca-path", name].map(OsString::from));
         arguments.extend(["--http-client-trust-roots", "extra-only"].map(OsString::from));
     }
+    let (folder, name) = LOGINS;
+    environment::make(config.folder, folder)?;
+    let logins = token.as_ref().map_or_else(
+        || json!({}),
+        // The registry takes any user name.
+        |token| json!({ registry: { "auth": BASE64.encode(format!("host:{token}").as_bytes()) } }),
+    );
+    let logins = json!({ "auths": logins }).to_string();
+    durable::replace(&config.folder.join(folder).join(name), logins.as_bytes())?;
     let seconds = if config.calls_servers { CALL_SECONDS } else { COMPUTE_SECONDS };
     let environment = ENVIRONMENT.into_iter().chain([(DELIVER_TIMEOUT, seconds)]).collect();
     Ok(Start {
@@ -142,14 +256,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("images/of-an-earlier-registry");
         fs::create_dir_all(&image).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let authority = Authority::new().unwrap();
+        let identities = Identities::of_own_host(&Authority::new().unwrap()).unwrap();
+        let pulls_from = PullsFrom {
+            registry: String::from("plant.example:5000"),
+            in_clear_text: false,
+            ca_pem: Some(String::from("pem")),
+            token: Some(String::from("pts_secret")),
+        };
         let config = Config {
             name: "site",
-            nats: address,
-            http: address,
+            group: GROUP,
+            nats: "plant.example:4223",
+            server_ca_pem: "pem",
+            identities: &identities,
+            pulls_from: &pulls_from,
+            http: SocketAddr::from(([127, 0, 0, 1], 1)),
             folder: folder.path(),
-            authority: &authority,
             calls_servers: true,
             servers_ca: Some(b"pem"),
         };
@@ -166,5 +288,11 @@ mod tests {
             ["--http-client-ca-path", "servers-ca.pem", "--http-client-trust-roots", "extra-only"]
         );
         assert_eq!(fs::read(folder.path().join("servers-ca.pem")).unwrap(), b"pem");
+        let words: Vec<_> = start.arguments.iter().map(|word| word.to_str().unwrap()).collect();
+        assert!(!words.iter().any(|word| word.contains("pts_") || word.contains("insecure")));
+        assert!(words.join(" ").contains("--oci-ca-path registry-ca.pem"), "{words:?}");
+        let logins = fs::read_to_string(folder.path().join("home/.docker/config.json")).unwrap();
+        let login = BASE64.encode(b"host:pts_secret");
+        assert_eq!(logins, format!(r#"{{"auths":{{"plant.example:5000":{{"auth":"{login}"}}}}}}"#));
     }
 }

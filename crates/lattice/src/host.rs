@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    heartbeat::Heartbeat,
     question::{Asked, Question, State, Ticket},
     workload::{Deployment, InstanceId},
 };
@@ -36,6 +37,8 @@ pub(crate) struct Replica {
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) group: String,
+    /// From where it pulls.
+    pub(crate) registry: String,
     pub(crate) replicas: BTreeMap<InstanceId, Replica>,
     /// The start or stop that is under way.
     pub(crate) order: Option<Ticket>,
@@ -55,10 +58,12 @@ type Wanted = BTreeMap<InstanceId, Deployment>;
 type Former = VecDeque<(InstanceId, String)>;
 
 impl Host {
-    pub(crate) const fn new(name: String, group: String, now: Instant) -> Self {
+    pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
+        let Heartbeat { id: _, name, group, registry } = heartbeat;
         Self {
             name,
             group,
+            registry,
             replicas: BTreeMap::new(),
             order: None,
             starting: None,
@@ -129,7 +134,7 @@ impl Host {
     pub(crate) fn give(&mut self, asked: &Asked, now: Instant) {
         self.order = Some(asked.ticket);
         match &asked.question {
-            Question::Start(_, id, _) => self.starting = Some(id.clone()),
+            Question::Start(_, id, ..) => self.starting = Some(id.clone()),
             Question::Stop(_, id) => {
                 let replica = self.replicas.entry(id.clone()).or_default();
                 replica.stop_after = Some(now + STOP_AGAIN);

@@ -36,8 +36,8 @@ pub enum Question {
     Bus,
     /// How a workload is.
     Status(HostId, InstanceId),
-    /// To start a workload.
-    Start(HostId, InstanceId, Arc<Workload>),
+    /// To start a workload, pulled from this registry.
+    Start(HostId, InstanceId, Arc<Workload>, String),
     /// To stop a workload.
     Stop(HostId, InstanceId),
 }

@@ -39,6 +39,9 @@ const BUS_MISSES_MAX: u32 = 2;
 pub const SETTLE: Duration = Duration::from_secs(10);
 /// Hosts of a lattice. Heartbeats of further ones are ignored.
 const HOSTS_MAX: usize = 64;
+/// Most of them with one name. Somebody with the file of one host can send heartbeats of as many
+/// as they like.
+const HOSTS_OF_NAME_MAX: usize = 8;
 /// Workloads that were wanted once and are stopped wherever they are found. Beyond that, the
 /// oldest are forgotten.
 const FORMER_MAX: usize = 64;
@@ -142,12 +145,13 @@ impl Reconciler {
     /// A host says that it is there.
     pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Instant) {
         self.hear(now);
-        let Heartbeat { id, name, group } = heartbeat;
+        let id = heartbeat.id.clone();
         if let Some(host) = self.hosts.get_mut(&id) {
             host.misses = 0;
-        } else if self.hosts.len() < HOSTS_MAX {
-            self.changes.push_back(Change::Joined { id: id.clone(), name: name.clone() });
-            self.hosts.insert(id, Host::new(name, group, now));
+        } else if self.hosts.len() < HOSTS_MAX && self.of_name(&id) < HOSTS_OF_NAME_MAX {
+            let name = heartbeat.name.clone();
+            self.changes.push_back(Change::Joined { id: id.clone(), name });
+            self.hosts.insert(id, Host::new(heartbeat, now));
         }
     }
 
@@ -175,7 +179,7 @@ impl Reconciler {
                 return;
             }
             Question::Status(host, id)
-            | Question::Start(host, id, _)
+            | Question::Start(host, id, ..)
             | Question::Stop(host, id) => (host, id),
         };
         // The host may be lost meanwhile, and even be back.
@@ -321,15 +325,17 @@ impl Reconciler {
             self.wanted.iter().find(|(id, it)| self.is_to_start(id, it, host_id, host, now));
         if let Some((id, deployment)) = start {
             let workload = Arc::clone(&deployment.workload);
-            return Some(Question::Start(host_id.clone(), id.clone(), workload));
+            let registry = host.registry.clone();
+            return Some(Question::Start(host_id.clone(), id.clone(), workload, registry));
         }
         let wanted = self.wanted.iter();
         let superfluous = wanted
             .filter(|(id, it)| self.is_superfluous(id, it, host_id, host, now))
             .map(|(id, _)| id);
         let former = self.former.iter();
-        let replaced =
-            former.filter(|(id, name)| self.is_replaced(id, name, host, now)).map(|(id, _)| id);
+        let replaced = former
+            .filter(|(id, name)| self.is_replaced(id, name, (host_id, host), now))
+            .map(|(id, _)| id);
         let id = superfluous.chain(replaced).find(|id| host.may_stop(id, now))?;
         Some(Question::Stop(host_id.clone(), id.clone()))
     }
@@ -342,7 +348,7 @@ impl Reconciler {
         host: &Host,
         now: Instant,
     ) -> bool {
-        if host.group != deployment.group || !host.may_start(id, now) {
+        if !deployment.is_for(host_id, &host.group) || !host.may_start(id, now) {
             return false;
         }
         let Replicas::Number(number) = deployment.replicas else { return true };
@@ -368,7 +374,7 @@ impl Reconciler {
         host: &Host,
         now: Instant,
     ) -> bool {
-        let is_here = host.group == deployment.group;
+        let is_here = deployment.is_for(host_id, &host.group);
         match host.state(id) {
             Some(State::Failed) => !is_here || host.may_try(id, now),
             Some(State::Running) if !self.bus.is_settled(now) => false,
@@ -388,12 +394,18 @@ impl Reconciler {
     }
 
     /// Whether a workload that was wanted once is not needed on this host any more.
-    fn is_replaced(&self, id: &InstanceId, name: &str, host: &Host, now: Instant) -> bool {
+    fn is_replaced(
+        &self,
+        id: &InstanceId,
+        name: &str,
+        (host_id, host): (&HostId, &Host),
+        now: Instant,
+    ) -> bool {
         let mut successors = self.wanted.iter().filter(|(_, it)| it.workload.name == name);
         let runs = matches!(host.state(id), Some(State::Running | State::Failed));
         runs && self.bus.is_settled(now)
             && successors.all(|(id, it)| match it.replicas {
-                Replicas::EveryHost if host.group == it.group => host.runs(id),
+                Replicas::EveryHost if it.is_for(host_id, &host.group) => host.runs(id),
                 Replicas::EveryHost | Replicas::Number(_) => self.is_satisfied(id, it),
             })
     }
@@ -408,10 +420,15 @@ impl Reconciler {
         self.group(deployment).filter(|(_, host)| host.runs(id)).count() >= wanted.max(1)
     }
 
+    /// Hosts of the same name, of which at most one lives unless somebody plays tricks.
+    fn of_name(&self, id: &HostId) -> usize {
+        self.hosts.keys().filter(|it| it.name() == id.name()).count()
+    }
+
     fn group<'a>(
         &'a self,
         deployment: &'a Deployment,
     ) -> impl Iterator<Item = (&'a HostId, &'a Host)> {
-        self.hosts.iter().filter(|(_, host)| host.group == deployment.group)
+        self.hosts.iter().filter(|(id, host)| deployment.is_for(id, &host.group))
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_nats::{Client, Request, RequestErrorKind, SubscribeError, Subscriber};
-use engine::accounts::HEARTBEATS;
+use engine::accounts::{ALL_HEARTBEATS, NO_HOST};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -24,16 +24,11 @@ use crate::{
     workload::{Deployment, InstanceId, Workload},
 };
 
-/// A subject on which orders go out and nobody listens: no host has this id.
-const NOBODY: &str = "runtime.host.nobody.here";
-
 /// What reconciling needs.
 #[derive(Debug)]
 pub struct Parts {
     /// The connection to the control account.
     pub bus: Client,
-    /// Address of the registry from which hosts pull.
-    pub registry: String,
     /// What is wanted.
     pub wanted: watch::Receiver<Vec<Deployment>>,
     /// Receives what runs where.
@@ -47,7 +42,7 @@ pub struct Parts {
 /// # Errors
 /// The bus refuses the subscription.
 pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), SubscribeError> {
-    let heartbeats = parts.bus.subscribe(HEARTBEATS).await?;
+    let heartbeats = parts.bus.subscribe(ALL_HEARTBEATS).await?;
     // Cancelling may leave a start under way; the next run finds it complete.
     shutdown.run_until_cancelled(reconcile(parts, heartbeats)).await;
     Ok(())
@@ -55,10 +50,10 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Subscr
 
 /// Runs until the connection is closed.
 async fn reconcile(parts: Parts, mut heartbeats: Subscriber) {
-    let Parts { bus, registry, mut wanted, standing, changes } = parts;
+    let Parts { bus, mut wanted, standing, changes } = parts;
     let mut reconciler = Reconciler::new(Instant::now());
     reconciler.want(wanted.borrow_and_update().iter().cloned(), Instant::now());
-    let asker = Asker { bus, registry };
+    let asker = Asker { bus };
     let mut connects = asker.connects();
     let mut asking = FuturesUnordered::new();
     loop {
@@ -80,7 +75,7 @@ async fn reconcile(parts: Parts, mut heartbeats: Subscriber) {
         });
         tokio::select! {
             heard = heartbeats.next() => match heard {
-                Some(message) => match Heartbeat::parse(&message.payload) {
+                Some(message) => match Heartbeat::parse(&message.subject, &message.payload) {
                     Some(heartbeat) => reconciler.handle_heartbeat(heartbeat, Instant::now()),
                     None => warn!("cannot understand a host's heartbeat"),
                 },
@@ -141,7 +136,6 @@ impl WorkloadStatus {
 
 struct Asker {
     bus: Client,
-    registry: String,
 }
 
 impl Asker {
@@ -153,23 +147,23 @@ impl Asker {
     async fn ask(&self, Asked { ticket, question }: Asked) -> (Ticket, Answer) {
         let patience = question.patience();
         let answer = match &question {
-            Question::Bus => match self.request(NOBODY.to_owned(), &(), patience).await {
+            Question::Bus => match self.request(NO_HOST.to_owned(), &(), patience).await {
                 Answer::Silence => Answer::Silence,
                 Answer::Nobody | Answer::Is(..) => Answer::Nobody,
             },
             Question::Status(host, workload_id) => {
-                let subject = format!("runtime.host.{host}.workload.status");
+                let subject = host.order("workload.status");
                 self.request(subject, &OfWorkload { workload_id }, patience).await
             }
             Question::Stop(host, workload_id) => {
                 info!(%host, %workload_id, "stopping");
-                let subject = format!("runtime.host.{host}.workload.stop");
+                let subject = host.order("workload.stop");
                 self.request(subject, &OfWorkload { workload_id }, patience).await
             }
-            Question::Start(host, workload_id, workload) => {
+            Question::Start(host, workload_id, workload, registry) => {
                 info!(%host, %workload_id, "starting");
-                let subject = format!("runtime.host.{host}.workload.start");
-                let workload = workload.pulled_from(&self.registry);
+                let subject = host.order("workload.start");
+                let workload = workload.pulled_from(registry);
                 let answer =
                     self.request(subject, &StartRequest { workload_id, workload }, patience).await;
                 match &answer {

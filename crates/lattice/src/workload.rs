@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU16, sync::Arc};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::heartbeat::HostId;
+
 /// Bytes of the hash in an id: enough that no two workloads of a site ever have the same.
 const ID_HASH_BYTES: usize = 8;
 
@@ -18,6 +20,13 @@ pub struct Deployment {
     pub replicas: Replicas,
     /// The group of hosts that may.
     pub group: String,
+}
+
+impl Deployment {
+    /// Whether it is for this host, which is in this group.
+    pub(crate) fn is_for(&self, host: &HostId, group: &str) -> bool {
+        self.group == group && (host.is_own() || !self.workload.is_for_own_host)
+    }
 }
 
 /// How many hosts are to run a workload. None runs it twice.
@@ -57,6 +66,9 @@ pub struct Workload {
     pub name: String,
     /// The components and interfaces of the workload.
     pub wit_world: WitWorld,
+    /// Whether only the host that the site itself starts may run it.
+    #[serde(skip)]
+    is_for_own_host: bool,
 }
 
 /// The components and interfaces of a workload.
@@ -132,7 +144,15 @@ impl Workload {
             namespace: String::from("sealwire"),
             name: String::from(name),
             wit_world: WitWorld { components, host_interfaces },
+            is_for_own_host: false,
         }
+    }
+
+    /// The same workload, which no host on another machine may run.
+    #[must_use]
+    pub const fn for_own_host(mut self) -> Self {
+        self.is_for_own_host = true;
+        self
     }
 
     /// The id under which hosts know it.

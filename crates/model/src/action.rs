@@ -159,6 +159,10 @@ pub const TOKEN_USED: &str = "TOKEN_USED";
 pub const EVENTS_EXPORTED: &str = "EVENTS_EXPORTED";
 /// Someone published an image under a tag in the registry. The actor is the name of their token.
 pub const COMPONENT_PUBLISHED: &str = "COMPONENT_PUBLISHED";
+/// A host on another machine may run the site's components from now on.
+pub const HOST_ADDED: &str = "HOST_ADDED";
+/// A host on another machine may do so no more.
+pub const HOST_REMOVED: &str = "HOST_REMOVED";
 /// A credential was made, with which a device speaks as a sensor. One event for each sensor.
 pub const CREDENTIAL_ADDED: &str = "CREDENTIAL_ADDED";
 /// A credential got another key.

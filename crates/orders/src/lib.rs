@@ -16,14 +16,18 @@ pub mod polling;
 pub mod site_time;
 
 mod credentials;
+mod hosts;
 mod order_socket;
 mod retaining;
 mod site_log;
+mod tokens;
 
 pub use credentials::CredentialOrderError;
+pub use hosts::HostOrderError;
 pub use log_name::LogName;
 pub use operator::{Operator, OperatorError, Polls};
 pub use order::{AddressedOrder, Done, Order};
 pub use order_socket::{GiveOrderError, OrderSocket, give_order, is_there};
 pub use retaining::Retaining;
 pub use site_log::{SiteLog, SiteLogError};
+pub use tokens::{TokenOrderError, token_event};

@@ -16,30 +16,32 @@ use std::{
 };
 
 use access::{
-    Account, ApiTokenError, ApiTokens, Revocation, TokenDescription, TokenName, Words,
+    Account, ApiTokenError, ApiTokens, HostError, Hosts, Revocation, TokenDescription, Words,
     sensors::{Book, SensorCredentials},
 };
 use data_dir::retention::{Retention, RetentionError};
 use futures::future::BoxFuture;
 use ledger::{
-    AppendError, AppendKey, Batch, EraseError, Erasure, Hold, KeyError, KeyFiles, LeafRanges,
-    Ledger, ReadError,
+    AppendError, Batch, EraseError, Erasure, Hold, KeyError, KeyFiles, LeafRanges, Ledger,
+    ReadError,
 };
 use model::{
     Event, InForce, LogId, SensorId, SensorOrder, Timestamp, action, polling::OrderedReading,
 };
 use poll::RefusedOrder;
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard, Semaphore},
+    sync::{Mutex, Semaphore},
     time::timeout,
 };
 
 use crate::{
     credentials::{CredentialOrderError, Credentials},
+    hosts::{HostOrderError, HostOrders},
     importing::ImportError,
     log_name::{LogName, config_id},
     order::{ACTOR_CHARS_MAX, AddressedOrder, Done, Order, RetainedClass, StandingHold},
     site_time::{OwnTime, SiteTime},
+    tokens::{TokenOrderError, TokenOrders},
 };
 
 /// Orders that run or wait for each other at the same time, with or without a waiting caller.
@@ -111,20 +113,15 @@ pub struct Operator {
     keys: KeyFiles,
     retention: PathBuf,
     time: SiteTime,
-    tokens: ApiTokens,
+    tokens: TokenOrders,
     credentials: Credentials,
-    /// Allows one creation or revocation of a token at a time, so that what was checked still holds
-    /// when the file is written.
-    changing_tokens: Arc<Mutex<()>>,
+    hosts: HostOrders,
     /// Allows one key rotation at a time, because there is one file for the next key.
     rotating: Arc<Mutex<()>>,
     /// Set once the site polls.
     polls: Arc<OnceLock<Polls>>,
     room: Arc<Semaphore>,
 }
-
-/// The lock on the tokens, in a form that blocking work can hold.
-type ChangingTokens = Arc<OwnedMutexGuard<()>>;
 
 impl fmt::Debug for Operator {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,28 +130,21 @@ impl fmt::Debug for Operator {
 }
 
 impl Operator {
-    /// Creates an operator for an open log. `retention` is the path of the retention file.
+    /// Creates an operator for an open log. `retention` is the path of the retention file, and
+    /// `hosts_key` that of the key of the authority that hosts on other machines know.
     pub fn new(
         ledger: Ledger,
         keys: KeyFiles,
         (retention, time): (PathBuf, SiteTime),
         (tokens, credentials): (ApiTokens, SensorCredentials),
+        (hosts, hosts_key): (Hosts, PathBuf),
     ) -> Self {
         let credentials = Credentials::new(ledger.clone(), credentials);
-        let (changing_tokens, rotating) = (Arc::default(), Arc::default());
+        let tokens = TokenOrders::new(ledger.clone(), tokens);
+        let hosts = HostOrders::new(tokens.clone(), hosts, hosts_key);
+        let rotating = Arc::default();
         let (polls, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
-        Self {
-            ledger,
-            keys,
-            retention,
-            time,
-            tokens,
-            credentials,
-            changing_tokens,
-            rotating,
-            polls,
-            room,
-        }
+        Self { ledger, keys, retention, time, tokens, credentials, hosts, rotating, polls, room }
     }
 
     /// Tells the operator that the site now polls, and how its poller takes orders. Call it once.
@@ -165,7 +155,12 @@ impl Operator {
 
     /// The site's tokens.
     pub const fn tokens(&self) -> &ApiTokens {
-        &self.tokens
+        self.tokens.stored()
+    }
+
+    /// The hosts on other machines.
+    pub const fn hosts(&self) -> &Hosts {
+        self.hosts.stored()
     }
 
     /// The credentials of the site's devices.
@@ -298,13 +293,16 @@ impl Operator {
                 let log = log.map(|_own| config_id(self.ledger.log_id()));
                 let (nkey_seed, nkey) = nats.then(ApiTokens::new_nkey).unzip();
                 let description = TokenDescription { name, scope, log, nkey, created_at: now };
-                self.create_token(description, nkey_seed, &by(actor)).await
+                let (leaf, token) = self.tokens.create(description, &by(actor)).await?;
+                let config_id = config_id(self.ledger.log_id());
+                Ok(Done::CreateToken { leaf, token, config_id, nkey_seed })
             }
             Order::RevokeToken { name, actor } => {
-                self.revoke_token(name, Revocation { actor: by(actor), at: now }).await
+                let revocation = Revocation { actor: by(actor), at: now };
+                Ok(Done::RevokeToken { leaf: self.tokens.revoke(name, revocation).await? })
             }
             Order::Tokens => Ok(Done::Tokens {
-                tokens: self.tokens.all(),
+                tokens: self.tokens().all(),
                 config_id: config_id(self.ledger.log_id()),
             }),
             Order::AddCredentials { credentials, actor } => {
@@ -326,6 +324,15 @@ impl Operator {
             Order::Credentials => {
                 Ok(Done::Credentials { credentials: self.credentials().look(Book::describe) })
             }
+            Order::AddHost { name, actor } => {
+                let (leaf, secrets) = self.hosts.add(name, &by(actor), now).await?;
+                Ok(Done::AddHost { leaf, secrets })
+            }
+            Order::RemoveHost { name, actor } => {
+                let removal = Revocation { actor: by(actor), at: now };
+                Ok(Done::RemoveHost { leaf: self.hosts.remove(name, removal).await? })
+            }
+            Order::Hosts => Ok(Done::Hosts { hosts: self.hosts().all() }),
             Order::Refusals => Ok(Done::Refusals { refusals: self.credentials().all_refusals() }),
         }
     }
@@ -397,111 +404,19 @@ impl Operator {
         both.map_err(OperatorError::Read)
     }
 
-    /// Seals the event first: the log records a token before the token is valid.
-    async fn create_token(
-        &self,
-        description: TokenDescription,
-        nkey_seed: Option<String>,
-        actor: &str,
-    ) -> Result<Done, OperatorError> {
-        let one_at_a_time = self.changing_tokens().await;
-        self.seal_revocations_under(&one_at_a_time).await?;
-        self.tokens.check_new(&description)?;
-        let TokenDescription { name, scope, nkey, created_at, .. } = &description;
-        let scopes: Vec<String> = scope.iter().map(ToString::to_string).collect();
-        let on_the_bus = nkey.as_ref().map(|nkey| format!(", on the message bus with {nkey}"));
-        let words = format!(
-            "token {} created, for {}{}",
-            name.as_str(),
-            scopes.join(" and "),
-            on_the_bus.unwrap_or_default()
-        );
-        let event = token_event(action::TOKEN_CREATED, actor, name, words, *created_at);
-        let receipt = self.ledger.append(Batch::of(vec![event])).await?;
-        let secret = ApiTokens::new_secret();
-        let shown = secret.clone();
-        let add = move |tokens: &ApiTokens| tokens.add(description, &shown);
-        self.change_tokens(&one_at_a_time, add).await?;
-        let config_id = config_id(self.ledger.log_id());
-        Ok(Done::CreateToken { leaf: receipt.first_leaf, token: secret, config_id, nkey_seed })
-    }
-
-    /// Writes the file first: whatever fails afterwards, the token is no longer valid. The event
-    /// follows, at the next start if need be.
-    async fn revoke_token(
-        &self,
-        name: TokenName,
-        revocation: Revocation,
-    ) -> Result<Done, OperatorError> {
-        let one_at_a_time = self.changing_tokens().await;
-        let is_it = |(token, _): &(TokenDescription, Revocation)| token.name == name;
-        // An earlier order revoked the token but did not seal it. This order completes that one.
-        if !self.tokens.revoked().iter().any(is_it) {
-            let name = name.clone();
-            // Events that were sealed under the token precede the event that records its
-            // revocation.
-            let no_effects = self.tokens.no_effects(&name).await;
-            let revoke = move |tokens: &ApiTokens| {
-                let revoked = tokens.revoke(&name, revocation);
-                drop(no_effects);
-                revoked
-            };
-            self.change_tokens(&one_at_a_time, revoke).await?;
-        }
-        let sealed = self.seal_revocations_under(&one_at_a_time).await?;
-        let leaf = sealed.into_iter().find_map(|(token, leaf)| (token == name).then_some(leaf));
-        Ok(Done::RevokeToken { leaf: leaf.expect("it was revoked above, under the same lock") })
-    }
-
     /// Seals the revocations that an earlier process or order left unsealed.
     ///
     /// # Errors
-    /// An event was not sealed. Tokens and credentials stay revoked in any case.
+    /// An event was not sealed. Tokens and credentials stay revoked, and hosts removed, in any
+    /// case.
     pub async fn seal_revocations(&self) -> Result<(), OperatorError> {
         let operator = self.clone();
         let sealing = async move {
-            let one_at_a_time = operator.changing_tokens().await;
-            operator.seal_revocations_under(&one_at_a_time).await?;
-            Ok(operator.credentials.seal_revocations().await?)
+            operator.tokens.seal_revocations().await?;
+            operator.credentials.seal_revocations().await?;
+            Ok(operator.hosts.seal_removals().await?)
         };
         self.ledger.orders().carry_out(sealing).await.map_err(OperatorError::Panicked)?
-    }
-
-    /// Returns the names of the tokens, each with the leaf that records its revocation.
-    async fn seal_revocations_under(
-        &self,
-        lock: &ChangingTokens,
-    ) -> Result<Vec<(TokenName, u64)>, OperatorError> {
-        let mut sealed = Vec::new();
-        for (token, Revocation { actor, at }) in self.tokens.revoked() {
-            let name = token.name.as_str();
-            let words = format!("token {name} revoked");
-            let event = token_event(action::TOKEN_REVOKED, &actor, &token.name, words, at);
-            // The key makes this append idempotent: a retry seals nothing twice, even if the file
-            // could not be written after the first append.
-            let key = format!("revoke {name} {}", token.created_at);
-            let key = AppendKey::parse(&key).expect("a name and a moment are shorter");
-            let batch = Batch { key: Some(key), ..Batch::of(vec![event]) };
-            let receipt = self.ledger.append(batch).await?;
-            sealed.push((token.name.clone(), receipt.first_leaf));
-            self.change_tokens(lock, move |tokens| tokens.forget(&token)).await?;
-        }
-        Ok(sealed)
-    }
-
-    async fn changing_tokens(&self) -> ChangingTokens {
-        Arc::new(Arc::clone(&self.changing_tokens).lock_owned().await)
-    }
-
-    /// Changes the tokens and writes their file, on a blocking thread.
-    async fn change_tokens(
-        &self,
-        lock: &ChangingTokens,
-        change: impl FnOnce(&ApiTokens) -> Result<(), ApiTokenError> + Send + 'static,
-    ) -> Result<(), OperatorError> {
-        let tokens = self.tokens.clone();
-        let changed = work::blocking(Arc::clone(lock), move || change(&tokens)).await;
-        Ok(changed.map_err(OperatorError::Panicked)??)
     }
 
     async fn rotate_key(&self, actor: &str) -> Result<Done, OperatorError> {
@@ -524,21 +439,6 @@ impl Operator {
         }
         Ok(Done::RotateKey { leaf: rotated?.first_leaf, vkey: vkey.to_string() })
     }
-}
-
-/// An event about a token, or about an act under it.
-pub fn token_event(
-    action: &str,
-    actor: &str,
-    name: &TokenName,
-    words: String,
-    at: Timestamp,
-) -> Event {
-    let mut event = Event::site(action, "api-tokens", words, at);
-    // The contract limits this field; the name in an order may be longer.
-    event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
-    event.target = Some(name.as_str().to_owned());
-    event
 }
 
 /// Why an order was not carried out.
@@ -572,10 +472,13 @@ pub enum OperatorError {
     Retention(#[from] RetentionError),
     /// The token cannot be created or revoked.
     #[error(transparent)]
-    Token(#[from] ApiTokenError),
+    Token(#[from] TokenOrderError),
     /// The order about credentials cannot be carried out.
     #[error(transparent)]
     Credentials(#[from] CredentialOrderError),
+    /// The host cannot be added or removed.
+    #[error(transparent)]
+    Host(#[from] HostOrderError),
     /// The events derived from the leaves cannot be looked up.
     #[error("cannot look up the events derived from these leaves")]
     Read(#[source] ReadError),
@@ -647,6 +550,12 @@ impl OperatorError {
             | Self::ClockInDoubt { .. }
             | Self::Retention(_)
             | Self::Credentials(CredentialOrderError::Refused(_))
+            | Self::Host(HostOrderError::Host(
+                HostError::Taken { .. }
+                | HostError::Name
+                | HostError::Unknown { .. }
+                | HostError::TooMany,
+            ))
             | Self::Erase(
                 EraseError::NoSuchLeaf { .. }
                 | EraseError::OfTheLog { .. }
@@ -654,19 +563,20 @@ impl OperatorError {
                 | EraseError::Nothing
                 | EraseError::NoSuchHold { .. },
             )
-            | Self::Token(
+            | Self::Token(TokenOrderError::Token(
                 ApiTokenError::Taken { .. }
                 | ApiTokenError::Silent
                 | ApiTokenError::Subject(_)
                 | ApiTokenError::Unknown { .. }
                 | ApiTokenError::TooMany,
-            ) => true,
+            )) => true,
             Self::Erase(_)
             | Self::Append(_)
             | Self::Clock(_)
             | Self::Key(_)
             | Self::Token(_)
             | Self::Credentials(_)
+            | Self::Host(_)
             | Self::Read(_)
             | Self::NotForgotten(_)
             | Self::NotOrdered(_)
@@ -680,6 +590,7 @@ impl OperatorError {
 mod tests {
     use std::pin::pin;
 
+    use access::TokenName;
     use data_dir::DataDir;
     use tokio::time::sleep;
 

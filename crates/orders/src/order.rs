@@ -1,10 +1,10 @@
 //! The orders that a person gives to a log, and their results. A running site receives and answers
 //! them as JSON.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use access::{
-    Scope, TokenDescription, TokenName, Words,
+    Host, Scope, TokenDescription, TokenName, Words,
     sensors::{Alias, CredentialDescription, CredentialName, Key, NewCredential, Sensor, Told},
 };
 use ledger::{Erased, Hold, LeafRanges};
@@ -205,7 +205,26 @@ pub enum Order {
     },
     /// List the credentials.
     Credentials,
-    /// List what devices were refused since the site started.
+    /// Add a host on another machine, which may then run the site's workloads. The site makes its
+    /// certificates and its token.
+    AddHost {
+        /// Name of the new host.
+        name: CredentialName,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// Remove a host on another machine, and close its connections.
+    RemoveHost {
+        /// Name of the host.
+        name: CredentialName,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+    },
+    /// List the hosts on other machines.
+    Hosts,
+    /// List what devices and hosts were refused since the site started.
     Refusals,
 }
 
@@ -349,11 +368,64 @@ pub enum Done {
         /// In order of name.
         credentials: Vec<CredentialDescription>,
     },
-    /// What devices were refused.
+    /// The site lets in a new host.
+    AddHost {
+        /// The leaf of the event that records it.
+        leaf: u64,
+        /// What the host needs. The site shows it only this once.
+        secrets: HostSecrets,
+    },
+    /// A host is removed.
+    RemoveHost {
+        /// The leaf of the event that records it.
+        leaf: u64,
+    },
+    /// The hosts on other machines.
+    Hosts {
+        /// In the order in which they were added.
+        hosts: Vec<Host>,
+    },
+    /// What devices and hosts were refused.
     Refusals {
         /// The newest first.
         refusals: Vec<Told>,
     },
+}
+
+/// What a host on another machine needs to be let in.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct HostSecrets {
+    /// Certificate in PEM of the authority that makes those of the hosts' server.
+    pub server_ca: String,
+    /// What it shows for control.
+    pub control: HostIdentity,
+    /// What it shows for data.
+    pub data: HostIdentity,
+    /// The API token with which it pulls images.
+    pub registry_token: String,
+}
+
+impl fmt::Debug for HostSecrets {
+    /// Omits everything.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("HostSecrets").finish_non_exhaustive()
+    }
+}
+
+/// A certificate and its secret key, both in PEM.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct HostIdentity {
+    /// The certificate.
+    pub certificate: String,
+    /// The secret key.
+    pub key: String,
+}
+
+impl fmt::Debug for HostIdentity {
+    /// Omits the key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("HostIdentity").finish_non_exhaustive()
+    }
 }
 
 /// How much was erased.

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use access::{
-    ApiTokenError, ApiTokens,
+    ApiTokenError, ApiTokens, HostError, Hosts, hosts_path_in,
     sensors::{CredentialError, SensorCredentials, credentials_path_in},
 };
 use data_dir::{DataDir, saved_searches};
@@ -66,11 +66,13 @@ impl SiteLog {
         keys.settle(&ledger.vkey())?;
         let tokens = ApiTokens::load(access::path_in(data_dir.path()))?;
         let credentials = SensorCredentials::load(credentials_path_in(data_dir.path()))?;
+        let hosts = Hosts::load(hosts_path_in(data_dir.path()))?;
         let clock = data_dir.path().join(site_time::NAME);
         let time = SiteTime::open(clock.clone(), ledger.found_received_at())
             .map_err(|source| SiteLogError::Clock { path: clock, source })?;
         let (retention, access) = (data_dir.retention(), (tokens, credentials));
-        let operator = Operator::new(ledger.clone(), keys, (retention, time), access);
+        let hosts = (hosts, data_dir.hosts_key());
+        let operator = Operator::new(ledger.clone(), keys, (retention, time), access, hosts);
         Ok(Self { ledger, writer, operator })
     }
 }
@@ -98,4 +100,7 @@ pub enum SiteLogError {
     /// The file with the devices' credentials cannot be used.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
+    /// The file with the hosts on other machines cannot be used.
+    #[error(transparent)]
+    Hosts(#[from] HostError),
 }

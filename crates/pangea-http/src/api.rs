@@ -18,7 +18,7 @@ use http_server::{Answers, Peer};
 use index::Reader;
 use ledger::{Batch, Ledger};
 use model::action;
-use orders::operator::{Operator, token_event};
+use orders::{Operator, token_event};
 use pangea::{Refusal, Status};
 use services::progress::Progress;
 use tokio::time::Instant;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use access::TokenDescription;
 use model::action;
-use orders::operator::token_event;
+use orders::token_event;
 use pangea::{
     Code, Fault, Refusal, Status,
     request::{DownloadRequest, Downloaded, ExportRequest, Format},

@@ -3,7 +3,9 @@
 mod bench;
 mod ca;
 mod component;
+mod host;
 mod import;
+mod map;
 
 pub(crate) use self::{
     bench::{
@@ -12,7 +14,9 @@ pub(crate) use self::{
     },
     ca::{CaArguments, CaCommand},
     component::{ComponentArguments, ComponentCommand},
+    host::{AddArguments, HostArguments, HostCommand, RunArguments},
     import::{ImportArguments, ImportCommand},
+    map::{MapArguments, MapCommand, MapTestArguments},
 };
 
 use std::{
@@ -69,6 +73,8 @@ pub(crate) enum Command {
     /// A running site carries out the order itself. If the site is stopped, this command opens the
     /// log and carries out orders about credentials; others need a running site.
     Sensor(SensorArguments),
+    /// Run a host for a site on another machine, and let such hosts in at the site.
+    Host(HostArguments),
     /// Export part of a log to an evidence bundle: one file that anyone can verify offline.
     Export(ExportArguments),
     /// Import the history of another log: seal it with where it came from.
@@ -186,6 +192,14 @@ pub(crate) struct UpArguments {
     /// certificate, and each leaf node a credential [default: 127.0.0.1].
     #[arg(long, value_name = "IP")]
     pub(crate) leaf_listen: Option<IpAddr>,
+    /// Port for hosts on other machines, which run the site's components, too. Each needs what
+    /// `sealwire host add` writes [default: closed].
+    #[arg(long, value_name = "P")]
+    pub(crate) hosts_port: Option<u16>,
+    /// Address on which that port listens. If other machines reach it, it needs a certificate, and
+    /// so does the registry, which they must reach, too [default: 127.0.0.1].
+    #[arg(long, value_name = "IP")]
+    pub(crate) hosts_listen: Option<IpAddr>,
     /// File with the certificate chain for ports that other machines reach, in PEM. Needs
     /// --tls-key [default: the certificate that `sealwire ca issue` made].
     #[arg(long, value_name = "FILE")]
@@ -658,41 +672,6 @@ pub(crate) struct WitnessArguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct MapArguments {
-    #[command(subcommand)]
-    pub(crate) command: MapCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum MapCommand {
-    /// Print what recorded messages become, or why they become nothing. Nothing is sealed.
-    ///
-    /// Exit codes: 0, done; 1, the rules or the file cannot be read, or with --strict a message was
-    /// not understood.
-    Test(MapTestArguments),
-    /// Print the rules of a preset, to copy them into a file.
-    Preset {
-        /// tasmota, zigbee2mqtt, shelly-gen1, shelly-gen2, esphome, homeassistant or sparkplug.
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct MapTestArguments {
-    /// Recorded messages: a JSON object a line, with `topic`, `payload` or `payload_base64`, and
-    /// optionally `at` (when it came) and `source`.
-    #[arg(value_name = "FILE")]
-    pub(crate) messages: PathBuf,
-    /// File of rules (TOML) [default: the rules of every preset].
-    #[arg(long, value_name = "FILE")]
-    pub(crate) rules: Option<PathBuf>,
-    /// Fail if a message is not understood.
-    #[arg(long)]
-    pub(crate) strict: bool,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct SimulateArguments {
     /// Number of sensors: the reference fleet of 40, and beyond it more of the same kinds.
     #[arg(long, value_name = "N", default_value_t = 40)]
@@ -780,6 +759,7 @@ mod tests {
             "log",
             "token",
             "sensor",
+            "host",
             "export",
             "import",
             "prove",

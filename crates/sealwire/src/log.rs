@@ -241,6 +241,16 @@ fn words(done: &Done) -> String {
         Done::RotateKey { leaf, vkey } => {
             format!("the log's key is now {vkey}; recorded at leaf {leaf}, signed by both keys")
         }
+        Done::AddHost { leaf, .. } => format!("host added; recorded at leaf {leaf}"),
+        Done::RemoveHost { leaf } => format!("host removed; recorded at leaf {leaf}"),
+        Done::Hosts { hosts } if hosts.is_empty() => {
+            String::from("there is no host on another machine: `sealwire host add` adds one")
+        }
+        Done::Hosts { hosts } => {
+            let line =
+                |host: &access::Host| format!("{:<52}{}\n", host.name.as_str(), host.added_at);
+            format!("{:<52}{}\n", "name", "since") + &hosts.iter().map(line).collect::<String>()
+        }
         Done::AddCredentials { .. }
         | Done::RevokeCredential { .. }
         | Done::RotateCredential { .. }

@@ -14,6 +14,7 @@ mod config;
 mod data_dir;
 mod doctor;
 mod export;
+mod host;
 mod import;
 mod log;
 mod logging;
@@ -71,6 +72,7 @@ fn run() -> Result<()> {
         Command::Log(arguments) => log::run(arguments),
         Command::Token(arguments) => log::give(arguments.site, arguments.order.into()),
         Command::Sensor(arguments) => sensor::run(arguments),
+        Command::Host(arguments) => host::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Readings(arguments) => readings::run(arguments),

@@ -93,16 +93,20 @@ pub(crate) fn command_line() -> Options {
                 })
             })
         })
-        .mut_subcommands(|command| {
-            let has_settings = command
-                .get_arguments()
-                .any(|option| option.get_env().is_some_and(|name| *name == *variable("data-dir")));
-            if has_settings || command.get_name() == CONFIG {
-                command.arg(config_option())
-            } else {
-                command
-            }
-        })
+        .mut_subcommands(with_config)
+}
+
+/// Lets a command name the file if it has a setting. Otherwise each of its own commands that has
+/// one does.
+fn with_config(command: Options) -> Options {
+    let has_settings = command
+        .get_arguments()
+        .any(|option| option.get_env().is_some_and(|name| *name == *variable("data-dir")));
+    if has_settings || command.get_name() == CONFIG {
+        command.arg(config_option())
+    } else {
+        command.mut_subcommands(with_config)
+    }
 }
 
 /// The help does not name the variable, which follows from the option's name.
@@ -434,11 +438,17 @@ mod tests {
         assert_eq!(folder(&["sealwire", "up"]), Path::new("d"));
         assert_eq!(folder(&["sealwire", "token", "list"]), Path::new("d"));
         assert_eq!(folder(&["sealwire", "doctor", "--data-dir=e"]), Path::new("e"));
+        assert_eq!(folder(&["sealwire", "host", "list"]), Path::new("d"));
         // A witness has a folder and a name of its own.
         let witness = options.clone().try_get_matches_from(["sealwire", "witness"]).unwrap();
         let (_, witness) = witness.subcommand().unwrap();
         assert_eq!(witness.get_one::<PathBuf>("data_dir").unwrap(), Path::new("sealwire-witness"));
         assert_eq!(witness.get_one::<String>("name"), None);
+        // So has a host on another machine, and no setting.
+        let host = options.clone().try_get_matches_from(["sealwire", "host", "run", "f"]).unwrap();
+        assert!(named_in(&host).is_none());
+        let folder = innermost(&host).get_one::<PathBuf>("data_dir").unwrap();
+        assert_eq!(folder, Path::new("sealwire-host"));
         let engine = ["sealwire", "run-engine", "1", "folder", "program", "--config", "its.conf"];
         assert!(named_in(&options.try_get_matches_from(engine).unwrap()).is_none());
     }

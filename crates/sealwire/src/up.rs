@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: UpArguments) -> Result<()> {
                 arguments.registry_port,
             )?,
             leaf: closed_unless_named("leaf", arguments.leaf_listen, arguments.leaf_port)?,
+            hosts: closed_unless_named("hosts", arguments.hosts_listen, arguments.hosts_port)?,
         },
         certificate: both(arguments.tls_cert, arguments.tls_key)?,
         page_hosts: arguments.page_hosts,
@@ -133,12 +134,13 @@ fn announce(addresses: &Addresses, data_dir: &Path) {
     };
     let leaf = other("leaves", &addresses.leaf);
     let registry = other("registry", &addresses.registry);
+    let hosts = other("hosts", &addresses.hosts);
     output::lines(&format!(
         "\n  The site is running.\n\
          \n    page     {page}\
          \n    log      {}\
          \n    sensors  {} or {}{leaf}\
-         {registry}\
+         {registry}{hosts}\
          \n    key      {}\n\
          \n  Verify the log at any time:  {sealwire} verify {log}\n\
          \n  Press Ctrl-C to stop.\n",

@@ -12,7 +12,7 @@
 mod callout;
 mod census;
 mod guests;
-mod told;
+pub(crate) mod told;
 
 use std::{
     collections::{BTreeSet, HashSet},

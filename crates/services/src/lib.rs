@@ -5,9 +5,10 @@
 //! [`pipeline`] has `sensor-reader` judge sealed readings and appends the derived events,
 //! [`indexing`] projects the log for [`queries`], which have it catch up ([`progress`]), and
 //! [`cosigning`] has witnesses sign its checkpoints, and [`mirroring`] sends it to another server.
-//! [`bus`] connects them, [`door`] lets devices in, and [`turned_away`] seals who sent wrong
-//! tokens. [`lag`] watches how far each of them is behind, [`timekeeping`] watches the machine's
-//! clock ([`site_clock`]), and [`timings`] says how long a reading takes from one to the next.
+//! [`bus`] connects them, [`door`] lets devices in, [`hosts_door`] hosts on other machines, and
+//! [`turned_away`] seals who sent wrong tokens. [`lag`] watches how far each of them is behind,
+//! [`timekeeping`] watches the machine's clock ([`site_clock`]), and [`timings`] says how long a
+//! reading takes from one to the next.
 //!
 //! [`applications`] takes events that applications hand in, has `event-logger` check them, and
 //! appends them.
@@ -22,6 +23,7 @@ pub mod checkpointing;
 pub mod cosigning;
 pub mod door;
 pub mod fleet;
+pub mod hosts_door;
 pub mod indexing;
 pub mod known;
 pub mod lag;

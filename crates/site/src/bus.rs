@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use access::Hosts;
 use data_dir::DataDir;
 use engine::{
     Authority, Credentials, Engine, OnDevices, Password, Traffic,
@@ -17,7 +18,9 @@ use nats::nkey::{Kind, Seed};
 use services::{
     applications::hearing,
     bus::{self, Connections, Devices, Server},
-    door, polling_service,
+    door,
+    hosts_door::HostsServer,
+    polling_service,
 };
 use tls::Served;
 use tokio::try_join;
@@ -32,7 +35,8 @@ use crate::{
 pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> = Traffic {
-    of_components: &[derive::SUBJECT, processing::SUBJECTS, submission::SUBJECT, mirror::SUBJECT],
+    of_components: &[derive::SUBJECT, processing::SUBJECTS, submission::SUBJECT],
+    of_own_components: &[mirror::SUBJECT],
     of_site: &[model::query::SUBJECT, submission::FORWARDED],
     of_service: &[polling_service::ALL_SUBJECTS],
 };
@@ -43,32 +47,48 @@ pub(crate) struct Listening {
     pub(crate) mqtt: Reserved,
     pub(crate) leaf: Option<Reserved>,
     pub(crate) hosts: Reserved,
+    /// Whether hosts on other machines may connect there, too.
+    pub(crate) takes_other_hosts: bool,
 }
 
 /// The message bus, once both servers answer.
 pub(crate) struct Bus {
     pub(crate) connections: Connections,
     pub(crate) servers: [Engine; 2],
-    /// Makes the host's certificates.
+    /// Makes the certificates of the site's own host and of operators.
     pub(crate) authority: Authority,
+    /// Certificate in PEM of the authority that made the hosts' server's.
+    pub(crate) server_ca_pem: String,
+    /// The hosts' server, if its port is for hosts on other machines, too.
+    pub(crate) open_hosts: Option<HostsServer>,
     /// Address at which hosts connect.
     pub(crate) hosts: SocketAddr,
     /// Signs what the devices' server believes about devices.
     pub(crate) issuer: Seed,
 }
 
+/// The hosts on other machines that the hosts' server lets in.
+pub(crate) struct OtherHosts {
+    /// The hosts.
+    pub(crate) hosts: Hosts,
+    /// File of the key of the authority that they know.
+    pub(crate) authority_key: PathBuf,
+    /// The certificate of the site, if they reach the server from another machine.
+    pub(crate) served: Option<Served>,
+}
+
 /// Starts both servers and connects to them, `with_pushing` twice to that for devices. The ports
-/// that other machines reach show the certificate in `served`. Cancelling kills the servers that
-/// were started.
+/// of devices that other machines reach show the certificate in `served`. Cancelling kills the
+/// servers that were started.
 pub(crate) async fn start(
     data_dir: &DataDir,
     program: PathBuf,
     listening: Listening,
-    served: Option<&Served>,
-    with_pushing: bool,
+    (served, with_pushing): (Option<&Served>, bool),
+    other_hosts: Option<OtherHosts>,
 ) -> Result<Bus, UpError> {
-    let Listening { nats, mqtt, leaf, hosts } = listening;
-    let (nats_address, hosts_address) = (nats.address(), hosts.address());
+    let Listening { nats, mqtt, leaf, hosts, takes_other_hosts: _ } = listening;
+    let (nats_address, hosts_address) = (nats.address(), from_here(hosts.address()));
     let server = Server {
         address: from_here(nats_address),
         tls: served.filter(|_| is_open(nats_address)).map(Served::client),
@@ -82,9 +102,14 @@ pub(crate) async fn start(
     let password = Password::random().map_err(no_credentials)?;
     let listener = Password::random().map_err(no_credentials)?;
     let nobody = Password::random().map_err(no_credentials)?;
-    let control = Credentials::for_control(&authority).map_err(no_credentials)?;
-    let data = Credentials::for_data(&authority).map_err(no_credentials)?;
-    let service = Credentials::for_service(&authority).map_err(no_credentials)?;
+    let kept = other_hosts.as_ref().map(|other| Authority::kept(&other.authority_key));
+    let kept = kept.transpose().map_err(no_credentials)?;
+    // Hosts on other machines know an authority that outlives a run, so the server is its.
+    let of_server = kept.as_ref().unwrap_or(&authority);
+    let control = Credentials::for_control(of_server, &authority).map_err(no_credentials)?;
+    let data = Credentials::for_data(of_server, &authority).map_err(no_credentials)?;
+    let service = Credentials::for_service(of_server, &authority).map_err(no_credentials)?;
+    let server_ca_pem = of_server.pem();
 
     let for_devices = ForDevices {
         name: data_dir.name(),
@@ -101,16 +126,31 @@ pub(crate) async fn start(
         },
     };
     let for_hosts = ForHosts {
-        name: data_dir.name(),
-        nats: hosts_address,
-        folder: &data_dir.engine("hosts"),
-        authority: &authority,
+        name: data_dir.name().to_owned(),
+        nats: hosts.address(),
+        folder: data_dir.engine("hosts"),
+        authority_pem: authority.pem(),
         traffic: TRAFFIC,
     };
+    let address = hosts_address.ip().to_string();
     let failed = |name| move |source| UpError::machine(EngineError { name, source });
     let devices_start =
         for_devices.prepare(program.clone()).map_err(failed(nats_server::DEVICES))?;
-    let hosts_start = for_hosts.prepare(program).map_err(failed(nats_server::HOSTS))?;
+    let hosts_start = for_hosts.start(program);
+    let open_hosts = match kept.zip(other_hosts) {
+        Some((authority, OtherHosts { hosts, served, .. })) => {
+            let changed = hosts.watch();
+            let open =
+                HostsServer { server: for_hosts, authority, address, served, hosts, changed };
+            open.write().map_err(failed(nats_server::HOSTS))?;
+            Some(open)
+        }
+        None => {
+            let identity = authority.server(vec![address]).map_err(no_credentials)?;
+            for_hosts.write(&identity, &[]).map_err(failed(nats_server::HOSTS))?;
+            None
+        }
+    };
     drop((nats, mqtt, leaf, hosts));
     let mut devices_server = Engine::start(devices_start).map_err(failed(nats_server::DEVICES))?;
     let mut hosts_server = Engine::start(hosts_start).map_err(failed(nats_server::HOSTS))?;
@@ -154,6 +194,8 @@ pub(crate) async fn start(
             dropped,
         },
         servers: [devices_server, hosts_server],
+        server_ca_pem,
+        open_hosts,
         authority,
         hosts: hosts_address,
         issuer,

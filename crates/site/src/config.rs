@@ -90,4 +90,6 @@ pub struct Listen {
     pub registry: Option<SocketAddr>,
     /// Leaf nodes; `None` keeps them out.
     pub leaf: Option<SocketAddr>,
+    /// Hosts on other machines; `None` keeps them out.
+    pub hosts: Option<SocketAddr>,
 }

@@ -26,6 +26,7 @@ use crate::{
     bus,
     config::REGISTRY_PLACES,
     error::{ComponentMissing, EngineError, UpError, no_registry},
+    own_host,
     part::Part,
     ports::{LOOPBACK, reserve},
     processors::{ImageName, Processors},
@@ -102,7 +103,8 @@ impl JudgingAlone {
             nats: reserve("NATS", "--nats-port", LOOPBACK).await?,
             mqtt: reserve("MQTT", "--mqtt-port", LOOPBACK).await?,
             leaf: None,
-            hosts: reserve("hosts", "--nats-port", LOOPBACK).await?,
+            hosts: reserve("hosts", "--hosts-port", LOOPBACK).await?,
+            takes_other_hosts: false,
         };
         let port = reserve("the host", "--http-port", LOOPBACK).await?;
         let (mut services, mut engines) = (Part::new(), Part::new());
@@ -110,7 +112,8 @@ impl JudgingAlone {
         // It ends with the engines, which hold the senders.
         engines
             .run_unfailing("the outages", async move { while changed.recv().await.is_some() {} });
-        let bus = Box::pin(bus::start(&data_dir, nats_server, listening, None, false)).await?;
+        let bus =
+            Box::pin(bus::start(&data_dir, nats_server, listening, (None, false), None)).await?;
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), engines.stop.clone());
             engines.run_unfailing("nats-server", supervised);
@@ -153,7 +156,6 @@ impl JudgingAlone {
         let reconciling = lattice::run(
             lattice::Parts {
                 bus: control,
-                registry: registry.address().to_string(),
                 wanted: watch::channel(wanted).1,
                 standing,
                 changes: hosts_changes,
@@ -166,16 +168,13 @@ impl JudgingAlone {
         let serving = http_server::serve(REGISTRY_PLACES, listener, router, no_room, stop);
         services.run_unfailing("the component registry", serving);
         let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
-        let config = wash_host::Config {
-            name: data_dir.name(),
-            nats: bus.hosts,
-            http: port.address(),
-            folder: &data_dir.engine("wash"),
+        let server = own_host::Server {
+            address: bus.hosts,
             authority: &bus.authority,
-            calls_servers: false,
-            servers_ca: None,
+            ca_pem: &bus.server_ca_pem,
         };
-        let start = wash_host::prepare(wash, &config).map_err(failed)?;
+        let at = (port.address(), None);
+        let start = own_host::prepare(wash, &data_dir, &server, &registry, at)?;
         drop(port);
         let host = Engine::start(start).map_err(failed)?;
         let supervised = host.supervise(changes, engines.stop.clone());

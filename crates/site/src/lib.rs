@@ -16,6 +16,7 @@ mod listening;
 mod mirror;
 mod operators;
 mod outages;
+mod own_host;
 mod part;
 mod ports;
 mod processors;

@@ -13,6 +13,8 @@ use crate::{
 
 /// What listens for leaf nodes, as people see it.
 const LEAF_NODES: &str = "leaf nodes";
+/// What listens for hosts, as people see it.
+const FOR_HOSTS: &str = "hosts";
 
 /// Paths of the engines' programs.
 pub(crate) struct Programs {
@@ -34,7 +36,7 @@ pub(crate) struct Listening {
 impl Listen {
     /// Whether other machines reach a port.
     pub(crate) fn is_open(&self) -> bool {
-        let people = [Some(self.page), Some(self.log), self.registry];
+        let people = [Some(self.page), Some(self.log), self.registry, self.hosts];
         people.into_iter().flatten().any(is_open) || self.opens_devices()
     }
 
@@ -64,10 +66,16 @@ impl Listen {
         }
         let people = [("the page", self.page), ("the log", self.log)];
         let registry = self.registry.map(|address| ("the registry", address));
-        for (what, address) in self.of_devices().chain(people).chain(registry) {
+        let hosts = self.hosts.map(|address| (FOR_HOSTS, address));
+        for (what, address) in self.of_devices().chain(people).chain(registry).chain(hosts) {
             if is_open(address) && !has_certificate {
                 return Err(Unprotected::Plain { what, address });
             }
+        }
+        if let Some(address) = self.hosts.filter(|address| is_open(*address))
+            && !self.registry.is_some_and(is_open)
+        {
+            return Err(Unprotected::NoRegistry { address });
         }
         Ok(())
     }
@@ -92,7 +100,8 @@ impl Listening {
                 nats: reserve("NATS", "--nats-port", listen.nats).await?,
                 mqtt: reserve("MQTT", "--mqtt-port", listen.mqtt).await?,
                 leaf,
-                hosts: reserve("hosts", "--nats-port", LOOPBACK).await?,
+                hosts: reserve(FOR_HOSTS, "--hosts-port", listen.hosts.unwrap_or(LOOPBACK)).await?,
+                takes_other_hosts: listen.hosts.is_some(),
             },
         })
     }
@@ -115,6 +124,9 @@ pub(crate) const NATS: Schemes = Schemes("nats", "tls");
 pub(crate) const MQTT: Schemes = Schemes("mqtt", "mqtts");
 /// A leaf node is told by another option whether it speaks TLS, and finds it out itself.
 pub(crate) const LEAF: Schemes = Schemes("nats-leaf", "tls");
+
+/// Hosts speak TLS everywhere.
+pub(crate) const HOSTS: Schemes = Schemes("tls", "tls");
 
 /// URL of a port, under the name by which clients can check its certificate.
 pub(crate) fn url(schemes: Schemes, address: SocketAddr, served: Option<&Served>) -> String {
@@ -148,6 +160,12 @@ pub(crate) enum Unprotected {
          `sealwire sensor add`"
     )]
     Open { what: &'static str, address: SocketAddr },
+    /// Hosts could pull no image.
+    #[error(
+        "hosts on other machines pull images from the registry, which they do not reach: open it \
+         beside {address} with --registry-port and --registry-listen"
+    )]
+    NoRegistry { address: SocketAddr },
 }
 
 #[cfg(test)]
@@ -163,6 +181,7 @@ mod tests {
             mqtt: LOOPBACK,
             registry: None,
             leaf: Some(LOOPBACK),
+            hosts: Some(LOOPBACK),
         };
         let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
         for address in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
@@ -175,6 +194,7 @@ mod tests {
                 Listen { page: address, ..local },
                 Listen { log: address, ..local },
                 Listen { registry: Some(address), ..local },
+                Listen { registry: Some(address), hosts: Some(address), ..local },
             ];
             let devices = [
                 Listen { nats: address, ..local },
@@ -189,6 +209,9 @@ mod tests {
             for listen in people {
                 assert!(!listen.opens_devices() && listen.check(true, true).is_ok());
             }
+            let hosts = Listen { hosts: Some(address), ..local };
+            let refusal = hosts.check(true, false).unwrap_err().to_string();
+            assert!(hosts.is_open() && refusal.contains("--registry-listen"), "{refusal}");
             for listen in devices {
                 let refusal = listen.check(true, true).unwrap_err().to_string();
                 assert!(listen.opens_devices() && refusal.contains("sealwire sensor add"));

@@ -18,13 +18,13 @@ pub(crate) struct OperatorFiles(PathBuf);
 
 impl OperatorFiles {
     /// Writes a new certificate and key, and a file that a shell reads so that NATS' tools find the
-    /// server at `address`.
+    /// server at `address`, whose certificate an authority made that has the certificate `ca_pem`.
     ///
     /// # Errors
     /// The folder cannot be written, or no certificate can be made.
     pub(crate) fn write(
         data_dir: &Path,
-        address: SocketAddr,
+        (address, ca_pem): (SocketAddr, &str),
         authority: &Authority,
     ) -> io::Result<Self> {
         let files = Self(data_dir.join(FOLDER));
@@ -33,7 +33,7 @@ impl OperatorFiles {
         let identity = accounts::operator(authority).map_err(io::Error::other)?;
         let mut variables = format!("export NATS_URL='tls://{address}'\n");
         for (variable, name, pem) in [
-            ("NATS_CA", "ca.pem", authority.pem()),
+            ("NATS_CA", "ca.pem", ca_pem.to_owned()),
             ("NATS_CERT", "operator.pem", identity.certificate_pem()),
             ("NATS_KEY", "operator.key", identity.key_pem()),
         ] {
@@ -70,7 +70,9 @@ mod tests {
         let data_dir = folder.path().join("it's a plant");
         fs::create_dir(&data_dir).unwrap();
         let address = "127.0.0.1:4333".parse().unwrap();
-        let files = OperatorFiles::write(&data_dir, address, &Authority::new().unwrap()).unwrap();
+        let authority = Authority::new().unwrap();
+        let pem = authority.pem();
+        let files = OperatorFiles::write(&data_dir, (address, &pem), &authority).unwrap();
         let script = r#". "$1/env" && echo "$NATS_URL" && cat "$NATS_CA" "$NATS_CERT" "$NATS_KEY""#;
         let folder = data_dir.join(FOLDER);
         let read = Command::new("sh").args(["-c", script, "sh"]).arg(&folder).output().unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use access::{AccessToken, Gate, sensors::Admits};
 use data_dir::{Addresses, DataDir, RunFile};
-use engine::{Authority, Change, Engine, Log, wash_host};
+use engine::{Change, Engine, Log, wash_host};
 use futures::future::BoxFuture;
 use http_server::Listener;
 use index::Reader;
@@ -37,6 +37,7 @@ use services::{
     cosigning::Cosigning,
     door::Door,
     fleet::KeptFleet,
+    hosts_door::HostsDoor,
     indexing::{self, AtStart, Indexing},
     known::Known,
     lag::{Lag, Watching},
@@ -53,6 +54,7 @@ use services::{
     timings,
     turned_away::TurnedAway,
 };
+use tls::Served;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -65,9 +67,9 @@ use crate::{
     certificate::{Certificate, DevicesCertificate},
     config::{Config, OPEN_REGISTRY_PLACES, REGISTRY_PLACES},
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError, no_registry},
-    listening::{HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
+    listening::{HOSTS, HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
     operators::OperatorFiles,
-    outages,
+    outages, own_host,
     part::Part,
     ports::{Reserved, is_open},
     processors::{Followed, Processors},
@@ -140,7 +142,7 @@ impl<'a> Site<'a> {
             clock: clock.clone(),
         });
         let Listening { page, host: _, bus, log, registry } = listening;
-        let bus::Listening { nats, mqtt, leaf, .. } = bus;
+        let bus::Listening { nats, mqtt, leaf, hosts, takes_other_hosts } = bus;
         let served = certificate.as_ref().map(|certificate| &certificate.served);
         let addresses = Addresses {
             http: url(HTTP, page.address(), served),
@@ -149,6 +151,7 @@ impl<'a> Site<'a> {
             mqtt: url(MQTT, mqtt.address(), served),
             registry: registry.as_ref().map(|port| url(HTTP, port.address(), served)),
             leaf: leaf.as_ref().map(|leaf| url(LEAF, leaf.address(), served)),
+            hosts: takes_other_hosts.then(|| url(HOSTS, hosts.address(), served)),
             vkey: ledger.vkey().to_string(),
         };
         let gate = Gate::new(operator.tokens().clone());
@@ -192,15 +195,33 @@ impl<'a> Site<'a> {
         let with_pushing = config.rules.is_some();
         let served = self.certificate.as_ref().map(|it| it.served.clone());
         let served = served.filter(|_| config.listen.opens_devices());
-        let starting =
-            bus::start(self.data_dir, programs.nats_server, bus, served.as_ref(), with_pushing);
+        let other_hosts = bus.takes_other_hosts.then(|| bus::OtherHosts {
+            hosts: self.operator.hosts().clone(),
+            authority_key: self.data_dir.hosts_key(),
+            served: self.served_at(bus.hosts.address()),
+        });
+        let starting = bus::start(
+            self.data_dir,
+            programs.nats_server,
+            bus,
+            (served.as_ref(), with_pushing),
+            other_hosts,
+        );
         let bus = Box::pin(starting).await?;
         if let (Some(served), [devices, _]) = (served, &bus.servers) {
             let (folder, reload) = (self.data_dir.engine(bus::FOLDER), devices.reload());
             self.services.run(DevicesCertificate { served, folder, reload });
         }
-        let [devices_server, _] = &bus.servers;
+        let [devices_server, hosts_server] = &bus.servers;
         let server_log = devices_server.log().hear();
+        if let Some(server) = bus.open_hosts {
+            self.services.run(HostsDoor {
+                server,
+                reload: hosts_server.reload(),
+                server_log: hosts_server.log().hear(),
+                refusals: self.operator.credentials().clone(),
+            });
+        }
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
@@ -217,7 +238,11 @@ impl<'a> Site<'a> {
             issuer: bus.issuer,
             events: self.events.downgrade(),
         });
-        let files = OperatorFiles::write(self.data_dir.path(), bus.hosts, &bus.authority);
+        let files = OperatorFiles::write(
+            self.data_dir.path(),
+            (bus.hosts, &bus.server_ca_pem),
+            &bus.authority,
+        );
         let failed = IoFailure::of("cannot write the operator's certificate");
         self.operator_files = Some(files.map_err(failed).map_err(UpError::folder)?);
         progress("starting wash host");
@@ -250,7 +275,11 @@ impl<'a> Site<'a> {
         let (standing, host_log) = self.start_host(
             programs.wash,
             (host, &workload, &pangea.fields_json()),
-            (bus.hosts, &bus.authority),
+            own_host::Server {
+                address: bus.hosts,
+                authority: &bus.authority,
+                ca_pem: &bus.server_ca_pem,
+            },
             (&registry, mirroring, &config.processors),
             control,
             changes,
@@ -328,6 +357,11 @@ impl<'a> Site<'a> {
         Some(MirrorQueries { progress: watch_progress, caller })
     }
 
+    /// The certificate that a port with this address shows, if other machines reach it.
+    fn served_at(&self, address: SocketAddr) -> Option<Served> {
+        self.certificate.as_ref().map(|it| it.served.clone()).filter(|_| is_open(address))
+    }
+
     /// The page's port. Where other machines reach it, it asks for a token.
     fn page_port(
         &self,
@@ -338,8 +372,7 @@ impl<'a> Site<'a> {
     ) -> page_http::PagePort {
         let entrance = is_open(port.address())
             .then(|| page_http::Entrance { gate: self.gate.clone(), ledger: self.ledger.clone() });
-        let served = self.certificate.as_ref().map(|it| it.served.clone());
-        let served = served.filter(|_| is_open(port.address()));
+        let served = self.served_at(port.address());
         page_http::PagePort {
             listener: listener(port, served.as_ref()),
             entrance,
@@ -378,14 +411,14 @@ impl<'a> Site<'a> {
         &mut self,
         program: PathBuf,
         (port, page, fields): (Reserved, &WorkloadName, &str),
-        (nats, authority): (SocketAddr, &Authority),
+        server: own_host::Server<'_>,
         (registry, mirroring, processors): (&Registry, Option<Mirrors<'_>>, &Processors),
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<Standing>, Log), UpError> {
         let mut workloads = workloads::workloads(registry, page, fields)
             .map_err(|name| UpError::machine(ComponentMissing(name)))?;
-        let (mirroring, servers_ca) = mirroring.unzip();
+        let (mirroring, calls) = mirroring.unzip();
         workloads.extend(mirroring);
         workloads.extend(processors.iter().map(workloads::processing));
         let wanted: Vec<Deployment> = workloads.into_iter().map(workloads::everywhere).collect();
@@ -396,7 +429,6 @@ impl<'a> Site<'a> {
         self.services.run_unfailing("the record of hosts", sealed);
         let parts = lattice::Parts {
             bus: client,
-            registry: registry.address().to_string(),
             wanted: watch::channel(wanted).1,
             standing,
             changes: hosts_changes,
@@ -404,17 +436,9 @@ impl<'a> Site<'a> {
         let reconciling = lattice::run(parts, self.services.stop.clone());
         self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
 
+        let at = (port.address(), calls);
+        let start = own_host::prepare(program, self.data_dir, &server, registry, at)?;
         let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
-        let config = wash_host::Config {
-            name: self.data_dir.name(),
-            nats,
-            http: port.address(),
-            folder: &self.data_dir.engine("wash"),
-            authority,
-            calls_servers: servers_ca.is_some(),
-            servers_ca: servers_ca.flatten(),
-        };
-        let start = wash_host::prepare(program, &config).map_err(failed)?;
         drop(port);
         let host = Engine::start(start).map_err(failed)?;
         let log = host.log().clone();
@@ -450,6 +474,7 @@ impl<'a> Site<'a> {
         let public_log = self.public_log();
         let witnessed = public_log.witnessed.clone();
         let ledger = || self.ledger.clone();
+        let served = self.served_at(log.address());
         let services = &mut self.services;
         services.run(Indexing {
             ledger: ledger(),
@@ -485,8 +510,6 @@ impl<'a> Site<'a> {
         });
         let access_token =
             AccessToken::load_or_create(&self.data_dir.access_token()).map_err(UpError::folder)?;
-        let served = self.certificate.as_ref().map(|it| it.served.clone());
-        let served = served.filter(|_| is_open(log.address()));
         services.run(log_http::LogPort {
             is_open: is_open(log.address()),
             gate: self.gate.clone(),

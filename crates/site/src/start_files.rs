@@ -9,19 +9,20 @@
 use std::path::{Path, PathBuf};
 
 use access::{
-    AccessToken, ApiTokens,
+    AccessToken, ApiTokens, Hosts, hosts_path_in,
     sensors::{SensorCredentials, credentials_path_in},
 };
 use data_dir::{
     DataDir,
     doctor::{Start, StartError, StartFile},
     folder::{
-        ACCESS_TOKEN, PANGEA, RETENTION, WITNESS_POLICY, index_can_lie, is_folder, is_no_folder,
+        ACCESS_TOKEN, HOSTS_KEY, PANGEA, RETENTION, WITNESS_POLICY, index_can_lie, is_folder,
+        is_no_folder,
     },
     retention::Retention,
     run_file,
 };
-use engine::{nats_server, wash_host};
+use engine::{Authority, nats_server, wash_host};
 use ledger::WriteError;
 use orders::{
     SiteLog, SiteLogError,
@@ -39,7 +40,7 @@ pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in t
 pub(crate) const NO_RUN_FILE: &str = "cannot write run.json into the data directory";
 
 /// The files that can be read by themselves.
-const FILES: [StartFile; 12] = [
+const FILES: [StartFile; 13] = [
     StartFile {
         check: "retention",
         read: |folder| {
@@ -67,6 +68,15 @@ const FILES: [StartFile; 12] = [
             })
         },
         remedy: "put the file back from a copy, or remove it and make new credentials (`sealwire sensor add`): no site can start with it",
+    },
+    StartFile {
+        check: "hosts",
+        read: |folder| {
+            let hosts = Hosts::load(hosts_path_in(folder)).map_err(SiteLogError::Hosts)?;
+            Authority::find(&folder.join(HOSTS_KEY))?;
+            Ok(format!("{} hosts on other machines", hosts.all().len()))
+        },
+        remedy: "put the file back from a copy, or remove it and add the hosts on other machines again (`sealwire host add`): no site can start with it",
     },
     StartFile {
         check: "pangea",
@@ -275,6 +285,7 @@ mod tests {
         AccessToken::load_or_create(&data_dir.access_token()).unwrap();
         let authority = tls::Authority::create(folder.path(), "plant").unwrap();
         authority.issue(&["plant.example".parse().unwrap()], clock::now()).unwrap();
+        Authority::kept(&data_dir.hosts_key()).unwrap();
         fs::create_dir_all(folder.path().join("registry/repositories")).unwrap();
         writer.close().await.unwrap();
         folder
@@ -325,6 +336,10 @@ mod tests {
             ("api-tokens", IsAFolder),
             ("sensor-credentials", Is("[{}]")),
             ("sensor-credentials", IsAFolder),
+            ("host-credentials", Is("[{}]")),
+            ("host-credentials", IsAFolder),
+            ("tls/hosts.key", Is("no key")),
+            ("tls/hosts.key", Mode(0o640)),
             ("pangea.json", Is("{\"root\":1}")),
             ("pangea.json", IsAFolder),
             ("pangea-searches", IsAFolder),

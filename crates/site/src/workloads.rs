@@ -69,6 +69,8 @@ pub(crate) fn workloads(
             HostInterface::new(MESSAGING, &["consumer"], &[]),
         ],
     );
+    // The page's port asks this machine's host alone.
+    let web = web.for_own_host();
     Ok(vec![judging(registry)?, checking(registry, fields)?, web])
 }
 
@@ -167,7 +169,8 @@ pub(crate) fn mirroring(
             HostInterface::new(CONFIG, &["store"], &[]),
         ],
     );
-    Ok((workload, digest))
+    // The token of its configuration goes to no other machine.
+    Ok((workload.for_own_host(), digest))
 }
 
 /// Digest of the component that judges readings.

@@ -113,7 +113,7 @@ impl Fleet {
         let machine = &mut self.machines[index];
         if machine.process.is_none() {
             machine.started += 1;
-            let id = HostId::parse(&format!("{}-{}", machine.name, machine.started)).unwrap();
+            let id = HostId::new(&machine.name, &machine.started.to_string()).unwrap();
             machine.process = Some(Process {
                 id,
                 workloads: BTreeMap::new(),
@@ -203,7 +203,9 @@ impl Fleet {
                 if !self.bus_away && process.reachable_at <= now {
                     let (id, name, group) =
                         (process.id.clone(), machine.name.clone(), machine.group.clone());
-                    self.reconciler.handle_heartbeat(Heartbeat { id, name, group }, now);
+                    let registry = String::from("127.0.0.1:5000");
+                    let heartbeat = Heartbeat { id, name, group, registry };
+                    self.reconciler.handle_heartbeat(heartbeat, now);
                 }
             }
         }
@@ -346,7 +348,7 @@ impl Process {
         }
         let (ticket, question, _) = self.working.take_if(|(_, _, done)| *done <= now)?;
         let state = match question {
-            Question::Start(_, id, _) => {
+            Question::Start(_, id, ..) => {
                 // The host keeps the id of what failed, and refuses one that it has.
                 let state = if self.workloads.contains_key(&id) || *failing > 0 {
                     State::Failed

@@ -10,7 +10,7 @@ use std::{
 
 use access::{ApiTokens, Gate};
 use async_nats::Request;
-use engine::{Authority, Credentials, Traffic, nats_server::ForHosts, release, wash_host};
+use engine::Authority;
 use lattice::{Change, Component, Deployment, HostInterface, Replicas, Standing, Workload};
 use ledger::Ledger;
 use model::derive;
@@ -26,7 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    rig::{Running, connect, found, free_address},
+    rig::{Running, host, hosts_server},
     site::DEADLINE,
 };
 
@@ -43,13 +43,9 @@ fn whoever_dies_or_freezes_is_replaced_and_comes_back_to_what_is_wanted() {
 
 async fn replaced(home: &Path) {
     let authority = Authority::new().unwrap();
-    let nats = free_address();
-    let traffic = Traffic { of_components: &[derive::SUBJECT], of_site: &[], of_service: &[] };
     let folder = home.join("hosts");
-    let server = ForHosts { name: "site", nats, folder: &folder, authority: &authority, traffic };
-    let _server = Running::start(&server.prepare(found(&release::NATS_SERVER)).unwrap());
-    let control = connect(nats, &Credentials::for_control(&authority).unwrap()).await;
-    let data = connect(nats, &Credentials::for_data(&authority).unwrap()).await;
+    let (_server, nats, [control, data]) =
+        hosts_server(&folder, &authority, &[derive::SUBJECT]).await;
 
     let component = "sensor-reader";
     let built = format!("{}/../../target/components/{component}.wasm", env!("CARGO_MANIFEST_DIR"));
@@ -84,28 +80,13 @@ async fn replaced(home: &Path) {
     let (standing, mut watching) = watch::channel(Standing::default());
     let (changes, mut changed) = mpsc::channel(16);
     let (want, wanted) = watch::channel(vec![deployment]);
-    let parts = lattice::Parts {
-        bus: control,
-        registry: registry.address().to_string(),
-        wanted,
-        standing,
-        changes,
-    };
+    let parts = lattice::Parts { bus: control, wanted, standing, changes };
     let reconciling = lattice::run(parts, CancellationToken::new());
     running.spawn(async { reconciling.await.unwrap() });
 
-    let start = |name: &str| {
-        let config = wash_host::Config {
-            name,
-            nats,
-            http: free_address(),
-            folder: &home.join(name),
-            authority: &authority,
-            calls_servers: false,
-            servers_ca: None,
-        };
-        Running::start(&wash_host::prepare(found(&release::WASH), &config).unwrap())
-    };
+    let places = (nats, registry.address());
+    let start =
+        |name: &str| Running::start(&host(&home.join(name), name, &authority, places, false));
     let mut hosts: Vec<Running> = HOSTS.iter().map(|name| start(name)).collect();
     for _ in HOSTS {
         let change = timeout(DEADLINE, changed.recv()).await.unwrap().unwrap();

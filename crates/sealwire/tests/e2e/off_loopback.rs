@@ -2,6 +2,7 @@
 //! the system's own `curl`, `openssl` and Python as its clients.
 
 mod devices;
+mod hosts;
 mod leaf_nodes;
 mod mirror;
 mod orders;
@@ -70,6 +71,22 @@ impl Elsewhere {
         issue.extend(other_names.iter().flat_map(|name| ["--host", name]));
         succeeds(&issue);
         data_dir.join("tls/ca.pem").to_str().unwrap().to_owned()
+    }
+
+    /// Cuts the line between the two machines.
+    fn cut(&self) {
+        self.line("down");
+    }
+
+    /// Mends the line.
+    fn mend(&self) {
+        self.line("up");
+    }
+
+    fn line(&self, state: &str) {
+        let link = format!("{}a", self.name);
+        let set = Command::new("ip").args(["link", "set", &link, state]).output().unwrap();
+        assert!(set.status.success(), "{set:?}");
     }
 
     fn command(&self, words: &[&str]) -> Command {

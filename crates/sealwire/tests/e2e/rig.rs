@@ -3,15 +3,18 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
 };
 
 use async_nats::Client;
 use engine::{
-    Credentials, release,
+    Authority, Credentials, Traffic,
+    nats_server::ForHosts,
+    release,
     supervise::{RUN_ENGINE, Start},
+    wash_host::{self, Identities, PullsFrom},
 };
 
 use crate::site::DEADLINE;
@@ -48,16 +51,72 @@ impl Drop for Running {
     }
 }
 
-pub(crate) fn free_address() -> SocketAddr {
+/// Starts the hosts' server in a folder. Returns it, its address, and the site's connections for
+/// control and for data. `answered` is what components answer.
+pub(crate) async fn hosts_server(
+    folder: &Path,
+    authority: &Authority,
+    answered: &[&str],
+) -> (Running, SocketAddr, [Client; 2]) {
+    let nats = free_address();
+    let server = ForHosts {
+        name: String::from("site"),
+        nats,
+        folder: folder.to_owned(),
+        authority_pem: authority.pem(),
+        traffic: Traffic {
+            of_components: answered,
+            of_own_components: &[],
+            of_site: &[],
+            of_service: &[],
+        },
+    };
+    let identity = authority.server(vec![nats.ip().to_string()]).unwrap();
+    server.write(&identity, &[]).unwrap();
+    let running = Running::start(&server.start(found(&release::NATS_SERVER)));
+    let control = Credentials::for_control(authority, authority).unwrap();
+    let data = Credentials::for_data(authority, authority).unwrap();
+    (running, nats, [connect(nats, &control).await, connect(nats, &data).await])
+}
+
+/// How a host of the site's own starts in a folder. It pulls from a registry of this machine.
+pub(crate) fn host(
+    folder: &Path,
+    name: &str,
+    authority: &Authority,
+    (nats, registry): (SocketAddr, SocketAddr),
+    calls_servers: bool,
+) -> Start {
+    let config = wash_host::Config {
+        name,
+        group: wash_host::GROUP,
+        nats: &nats.to_string(),
+        server_ca_pem: &authority.pem(),
+        identities: &Identities::of_own_host(authority).unwrap(),
+        pulls_from: &PullsFrom {
+            registry: registry.to_string(),
+            in_clear_text: true,
+            ca_pem: None,
+            token: None,
+        },
+        http: free_address(),
+        folder,
+        calls_servers,
+        servers_ca: None,
+    };
+    wash_host::prepare(found(&release::WASH), &config).unwrap()
+}
+
+fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-pub(crate) fn found(release: &release::Release) -> PathBuf {
+fn found(release: &release::Release) -> PathBuf {
     engine::find(release, &|_| {}).unwrap()
 }
 
 /// Connects to the hosts' server as soon as it answers.
-pub(crate) async fn connect(address: SocketAddr, credentials: &Credentials) -> Client {
+async fn connect(address: SocketAddr, credentials: &Credentials) -> Client {
     let started = Instant::now();
     loop {
         match credentials.options().connect(format!("nats://{address}")).await {

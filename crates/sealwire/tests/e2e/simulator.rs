@@ -498,7 +498,7 @@ impl Secured {
     fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let authority = Authority::new().unwrap();
-        let identity = authority.server(Ipv4Addr::LOCALHOST.into()).unwrap();
+        let identity = authority.server(vec![Ipv4Addr::LOCALHOST.to_string()]).unwrap();
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let (nats, mqtt) = (free(), free());
         let tls = "tls { cert_file: server.pem, key_file: server.key }";

@@ -50,6 +50,8 @@ pub(crate) struct Addresses {
     pub(crate) registry: Option<String>,
     #[serde(default)]
     pub(crate) leaf: Option<String>,
+    #[serde(default)]
+    pub(crate) hosts: Option<String>,
     pub(crate) vkey: String,
 }
 
@@ -80,6 +82,7 @@ impl Site {
                 mqtt: String::new(),
                 registry: None,
                 leaf: None,
+                hosts: None,
                 vkey: String::new(),
             },
             folder,
@@ -93,9 +96,14 @@ impl Site {
     /// Starts the site again in the same folder and on the same ports, after it was killed or
     /// stopped.
     pub(crate) fn start_again(&mut self) {
-        let Addresses { http, log, nats, mqtt, .. } = &self.addresses;
-        let ports = [("http", http), ("log", log), ("nats", nats), ("mqtt", mqtt)]
-            .map(|(name, address)| format!("--{name}-port={}", port(address)));
+        let Addresses { http, log, nats, mqtt, registry, leaf, hosts, .. } = &self.addresses;
+        let named = [("registry", registry), ("leaf", leaf), ("hosts", hosts)];
+        let named = named.into_iter().filter_map(|(name, it)| Some((name, it.as_ref()?)));
+        let ports: Vec<String> = [("http", http), ("log", log), ("nats", nats), ("mqtt", mqtt)]
+            .into_iter()
+            .chain(named)
+            .map(|(name, address)| format!("--{name}-port={}", port(address)))
+            .collect();
         self.child = spawn(&self.launcher, self.folder.path(), self.arguments.iter().chain(&ports));
         self.wait_until_ready();
     }
@@ -299,7 +307,7 @@ pub(crate) fn succeeds(arguments: &[&str]) -> String {
 }
 
 /// Process id and folder of every engine in the site's folder.
-fn processes(data_dir: &Path) -> Vec<(i32, String)> {
+pub(crate) fn processes(data_dir: &Path) -> Vec<(i32, String)> {
     let process = |entry: fs::DirEntry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         // Each engine's working directory is its own folder; a site's is another.

@@ -1,5 +1,5 @@
-//! What the devices' server writes into its own log about a device: why it ended a connection, or
-//! refused what a device wanted to do. Nobody else learns of it. No IO.
+//! What a server writes into its own log about a device or a host: why it ended a connection, or
+//! refused what a client wanted to do. Nobody else learns of it. No IO.
 //!
 //! A line names the connection:
 //! `[7] 2026/11/29 16:39:33.785544 [ERR] 10.0.0.7:4711 - mid:6 - "pico" - unacceptable ...`.
@@ -7,13 +7,18 @@
 
 use engine::accounts::Speaks;
 
-/// What a line of the log says about a device.
+/// What is said of a client whose handshake failed.
+const NO_TLS: &str = "it did not go over to TLS";
+
+/// What a line of the log says about a device or a host.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Told {
+pub(crate) struct Told {
     /// The server's number of the connection.
     pub(super) connection: u64,
     /// MQTT client id, or empty.
     pub(super) client_id: String,
+    /// The account of a client that speaks NATS and was let in.
+    account: Option<String>,
     host: String,
     speaks: Speaks,
     why: String,
@@ -24,7 +29,7 @@ pub(super) struct Told {
 impl Told {
     /// Reads a line; `None` if it is not about something that a device was refused, or if the site
     /// refused it itself.
-    pub(super) fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (_time, told) = line.split_once(" [ERR] ")?;
         let (address, told) = told.split_once(" - ")?;
         let (host, _port) = address.rsplit_once(':')?;
@@ -37,6 +42,10 @@ impl Told {
             _ => return None,
         };
         let (names, words) = names_before(told);
+        // A client can name itself as it likes, but the server names the account last.
+        let user = names.last().filter(|_| speaks == Speaks::Nats);
+        let account = user.and_then(|user| user.split_once("/user:"));
+        let account = account.map(|(account, _user)| account.to_owned());
         let client_id = match (speaks, names.into_iter().next()) {
             (Speaks::Mqtt, Some(id)) => id,
             _ => String::new(),
@@ -45,6 +54,7 @@ impl Told {
         Some(Self {
             connection: connection.parse().ok()?,
             client_id,
+            account,
             host: host.trim_matches(['[', ']']).to_owned(),
             speaks,
             why,
@@ -53,9 +63,24 @@ impl Told {
     }
 
     /// What was refused, and from where the device came.
-    pub(super) fn why(&self) -> String {
+    pub(crate) fn why(&self) -> String {
         let Self { host, speaks, why, .. } = self;
         format!("{why} (from {host} by {speaks})")
+    }
+
+    /// The account of the client, if it was let in.
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
+    /// From where the client came.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether the client was not let in because it did not go over to TLS.
+    pub(crate) fn is_without_tls(&self) -> bool {
+        self.why.starts_with(NO_TLS)
     }
 
     /// What is known of a device that has no credential.
@@ -146,7 +171,7 @@ fn in_our_words(words: &str) -> Option<(String, &'static str)> {
         (String::from("a message of it is too long"), "have the device send shorter messages")
     } else if let Some(failure) = words.strip_prefix("TLS handshake error: ") {
         (
-            format!("it did not go over to TLS: {failure}"),
+            format!("{NO_TLS}: {failure}"),
             "have the device speak TLS and believe the site's authority: `sealwire ca show`",
         )
     } else {

@@ -125,6 +125,40 @@ async fn a_revocation_that_could_not_be_sealed_is_sealed_by_the_next_start() {
     open.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_whose_removal_could_not_be_sealed_is_out_and_the_next_start_seals_it() {
+    let folder = TempDir::new().unwrap();
+    let open = Open::new(folder.path());
+    let name = || "hall-1".parse().unwrap();
+    let add = || Order::AddHost { name: name(), actor: None };
+    let remove = || Order::RemoveHost { name: name(), actor: None };
+    let done = open.operator.carry_out(add(), &Account::own()).await.unwrap();
+    let Done::AddHost { secrets, .. } = &done else { panic!("{done:?}") };
+    for secret in [&secrets.control.key, &secrets.data.key, &secrets.registry_token] {
+        assert!(!format!("{done:?}").contains(secret.as_str()));
+        for file in ["host-credentials", "api-tokens"] {
+            assert!(!fs::read_to_string(folder.path().join(file)).unwrap().contains(secret));
+        }
+    }
+    let refused = open.operator.carry_out(add(), &Account::own()).await.unwrap_err();
+    assert!(refused.is_refusal(), "{refused}");
+    assert_eq!((tokens(&open.operator).await, open.operator.hosts().all().len()), (1, 1));
+    open.writer.close().await.unwrap();
+    open.operator.carry_out(remove(), &Account::own()).await.unwrap_err();
+    assert_eq!((tokens(&open.operator).await, open.operator.hosts().all().len()), (0, 0));
+    drop((open.operator, open.ledger, open.data_dir));
+
+    let open = Open::new(folder.path());
+    assert_eq!((open.count(action::HOST_ADDED), open.count(action::HOST_REMOVED)), (1, 0));
+    open.operator.seal_revocations().await.unwrap();
+    open.operator.seal_revocations().await.unwrap();
+    assert_eq!((open.count(action::HOST_REMOVED), open.count(action::TOKEN_REVOKED)), (1, 1));
+    let refused = open.operator.carry_out(remove(), &Account::own()).await.unwrap_err();
+    assert!(refused.is_refusal(), "{refused}");
+    open.operator.carry_out(add(), &Account::own()).await.unwrap();
+    open.close().await;
+}
+
 async fn tokens(operator: &Operator) -> usize {
     match operator.carry_out(Order::Tokens, &Account::own()).await.unwrap() {
         Done::Tokens { tokens, .. } => tokens.len(),

@@ -8,7 +8,7 @@ use std::{
 
 use access::{ApiTokens, Gate};
 use async_nats::{Client, Request};
-use engine::{Authority, Credentials, Traffic, nats_server::ForHosts, release, wash_host};
+use engine::{Authority, HostAddress, accounts::ALL_HEARTBEATS};
 use futures::StreamExt as _;
 use ledger::Ledger;
 use model::{
@@ -22,14 +22,13 @@ use tlog::{KeyName, Signer};
 use tokio::task::JoinSet;
 
 use crate::{
-    rig::{Running, connect, found, free_address},
+    rig::{Running, host, hosts_server},
     site::DEADLINE,
 };
 
 /// A host that serves one component, and who may give it orders and ask the component.
 struct Host {
-    /// Name of the host on the bus.
-    name: String,
+    name: HostAddress,
     /// Reference of the component's image.
     image: String,
     control: Client,
@@ -44,30 +43,10 @@ impl Host {
     /// Starts a host in this home, without a site. `subject` is where the component is asked.
     async fn start(home: &Path, component: &str, subject: &str) -> Self {
         let authority = Authority::new().unwrap();
-        let (nats, http) = (free_address(), free_address());
-        let traffic = Traffic { of_components: &[subject], of_site: &[], of_service: &[] };
-        let (hosts, folder) = (home.join("hosts"), home.join("wash"));
-        let server =
-            ForHosts { name: "site", nats, folder: &hosts, authority: &authority, traffic };
-        let server = Running::start(&server.prepare(found(&release::NATS_SERVER)).unwrap());
-        let control = connect(nats, &Credentials::for_control(&authority).unwrap()).await;
-        let data = connect(nats, &Credentials::for_data(&authority).unwrap()).await;
-        let mut signs_of_life = control.subscribe("runtime.operator.heartbeat.*").await.unwrap();
+        let (server, nats, [control, data]) =
+            hosts_server(&home.join("hosts"), &authority, &[subject]).await;
+        let mut signs_of_life = control.subscribe(ALL_HEARTBEATS).await.unwrap();
         control.flush().await.unwrap();
-
-        let config = wash_host::Config {
-            name: "site",
-            nats,
-            http,
-            folder: &folder,
-            authority: &authority,
-            calls_servers: true,
-            servers_ca: None,
-        };
-        let start = wash_host::prepare(found(&release::WASH), &config).unwrap();
-        let host = Running::start(&start);
-        let sign = tokio::time::timeout(DEADLINE, signs_of_life.next()).await.unwrap().unwrap();
-        let name = sign.subject.rsplit_once('.').unwrap().1.to_owned();
 
         let built =
             format!("{}/../../target/components/{component}.wasm", env!("CARGO_MANIFEST_DIR"));
@@ -84,13 +63,19 @@ impl Host {
         let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
         let mut serving = JoinSet::new();
         serving.spawn(async { axum::serve(listener, router).await });
+
+        let folder = home.join("wash");
+        let start = host(&folder, "site", &authority, (nats, registry.address()), true);
+        let host = Running::start(&start);
+        let sign = tokio::time::timeout(DEADLINE, signs_of_life.next()).await.unwrap().unwrap();
+        let name = HostAddress::of_heartbeat(&sign.subject).unwrap();
         let (log, engines) = (start.log, [host, server]);
         Self { name, image, control, data, folder, log, _serving: serving, _engines: engines }
     }
 
     async fn order(&self, order: &str, body: &Value) {
         let request = Request::new().payload(body.to_string().into()).timeout(Some(DEADLINE));
-        let subject = format!("runtime.host.{}.workload.{order}", self.name);
+        let subject = self.name.order(&format!("workload.{order}"));
         let answer = self.control.send_request(subject, request).await.unwrap();
         let answer = String::from_utf8_lossy(&answer.payload).into_owned();
         assert!(answer.contains("success"), "{answer}");
