@@ -53,6 +53,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   TAIL_ADOPTED: "Leaves adopted",
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",
+  COMPONENT_DEPLOYED: "Component deployed",
   HOST_JOINED: "Host joined",
   HOST_LOST: "Host lost",
   JUDGING_LATE: "Judging late",

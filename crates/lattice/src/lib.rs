@@ -3,6 +3,7 @@
 //! A [`Workload`] is what a host is asked to run; a [`Deployment`] says how many run it, and where.
 //! [`Reconciler`] decides what is asked of whom; [`run()`] asks.
 
+pub mod desired;
 mod heartbeat;
 mod host;
 mod question;

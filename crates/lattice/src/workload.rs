@@ -186,6 +186,12 @@ impl Component {
         }
     }
 
+    /// Digest of the image.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.image.split_once('@').map(|(_, digest)| digest)
+    }
+
     /// The same component, which may call this server.
     #[must_use]
     pub fn allowed_to_call(mut self, server: &str) -> Self {

@@ -124,6 +124,8 @@ pub const SITE_STOPPED: &str = "SITE_STOPPED";
 pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
 /// An engine runs again after it had ended.
 pub const ENGINE_UP: &str = "ENGINE_UP";
+/// By order, another image of a component is to run, or on another number of hosts.
+pub const COMPONENT_DEPLOYED: &str = "COMPONENT_DEPLOYED";
 /// A host of components is there that was not, or that was lost.
 pub const HOST_JOINED: &str = "HOST_JOINED";
 /// A host of components does not answer any more.

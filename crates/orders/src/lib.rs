@@ -5,9 +5,11 @@
 //! - [`polling`] is what programs may order, over NATS and HTTP.
 //! - [`importing`] seals the history of another log.
 //! - [`SiteLog`] opens a site's log, for the site and for a command on a stopped one.
+//! - [`apps`] says which components a site runs.
 //! - [`Retaining`] erases envelopes whose retention period is over.
 //! - [`site_time`] is the clock that decides about acts that cannot be undone.
 
+pub mod apps;
 pub mod importing;
 pub mod log_name;
 pub mod operator;
@@ -22,6 +24,7 @@ mod retaining;
 mod site_log;
 mod tokens;
 
+pub use apps::Apps;
 pub use credentials::CredentialOrderError;
 pub use hosts::HostOrderError;
 pub use log_name::LogName;

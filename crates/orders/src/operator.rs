@@ -35,6 +35,7 @@ use tokio::{
 };
 
 use crate::{
+    apps::{Apps, AppsError},
     credentials::{CredentialOrderError, Credentials},
     hosts::{HostOrderError, HostOrders},
     importing::ImportError,
@@ -120,6 +121,8 @@ pub struct Operator {
     rotating: Arc<Mutex<()>>,
     /// Set once the site polls.
     polls: Arc<OnceLock<Polls>>,
+    /// Set once the site runs components.
+    apps: Arc<OnceLock<Apps>>,
     room: Arc<Semaphore>,
 }
 
@@ -142,15 +145,33 @@ impl Operator {
         let credentials = Credentials::new(ledger.clone(), credentials);
         let tokens = TokenOrders::new(ledger.clone(), tokens);
         let hosts = HostOrders::new(tokens.clone(), hosts, hosts_key);
-        let rotating = Arc::default();
-        let (polls, room) = (Arc::default(), Arc::new(Semaphore::new(ORDERS_MAX)));
-        Self { ledger, keys, retention, time, tokens, credentials, hosts, rotating, polls, room }
+        let (rotating, polls, apps) = (Arc::default(), Arc::default(), Arc::default());
+        let room = Arc::new(Semaphore::new(ORDERS_MAX));
+        Self {
+            ledger,
+            keys,
+            retention,
+            time,
+            tokens,
+            credentials,
+            hosts,
+            rotating,
+            polls,
+            apps,
+            room,
+        }
     }
 
     /// Tells the operator that the site now polls, and how its poller takes orders. Call it once.
     pub fn polls(&self, polls: Polls) {
         let is_first = self.polls.set(polls).is_ok();
         debug_assert!(is_first, "a site starts polling once");
+    }
+
+    /// Tells the operator that the site now runs components. Call it once.
+    pub fn runs(&self, apps: Apps) {
+        let is_first = self.apps.set(apps).is_ok();
+        debug_assert!(is_first, "a site starts to run components once");
     }
 
     /// The site's tokens.
@@ -334,7 +355,26 @@ impl Operator {
             }
             Order::Hosts => Ok(Done::Hosts { hosts: self.hosts().all() }),
             Order::Refusals => Ok(Done::Refusals { refusals: self.credentials().all_refusals() }),
+            Order::Deploy { state, actor, reason } => {
+                let (by, why) = (by(actor), reason.as_str());
+                let (leaf, changes) = self.apps()?.deploy(state, (&by, why), now).await?;
+                Ok(Done::Deploy { leaf, changes })
+            }
+            Order::RollBack { actor, reason } => {
+                let (by, why) = (by(actor), reason.as_str());
+                let (leaf, changes) = self.apps()?.roll_back((&by, why), now).await?;
+                Ok(Done::Deploy { leaf, changes })
+            }
+            Order::DiffApps { state } => {
+                Ok(Done::AppDiff { changes: self.apps()?.diff(&state).await? })
+            }
+            Order::Apps => Ok(self.apps()?.tell()),
+            Order::AppHistory => Ok(Done::AppHistory { deployed: self.apps()?.history().await? }),
         }
+    }
+
+    fn apps(&self) -> Result<&Apps, OperatorError> {
+        self.apps.get().ok_or(OperatorError::NotRunning)
     }
 
     /// The poller seals the event, so the event follows everything that the poller recorded about
@@ -504,6 +544,12 @@ pub enum OperatorError {
     /// The site does not poll, so it hears no sensors.
     #[error("only a running site hears sensors: start the site, and give the order again")]
     NotHearing,
+    /// The site does not run, so it runs no components.
+    #[error("only a running site deploys components: start the site, and give the order again")]
+    NotRunning,
+    /// The order about components cannot be carried out.
+    #[error(transparent)]
+    Apps(#[from] AppsError),
     /// The poller refuses the order about a sensor.
     #[error(transparent)]
     SensorOrder(RefusedOrder),
@@ -545,6 +591,7 @@ impl OperatorError {
             | Self::Busy
             | Self::NotPolling
             | Self::NotHearing
+            | Self::NotRunning
             | Self::SensorOrder(_)
             | Self::UnknownSensor { .. }
             | Self::ClockInDoubt { .. }
@@ -570,6 +617,7 @@ impl OperatorError {
                 | ApiTokenError::Unknown { .. }
                 | ApiTokenError::TooMany,
             )) => true,
+            Self::Apps(error) => error.is_refusal(),
             Self::Erase(_)
             | Self::Append(_)
             | Self::Clock(_)

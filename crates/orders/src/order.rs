@@ -7,6 +7,7 @@ use access::{
     Host, Scope, TokenDescription, TokenName, Words,
     sensors::{Alias, CredentialDescription, CredentialName, Key, NewCredential, Sensor, Told},
 };
+use lattice::desired::Change;
 use ledger::{Erased, Hold, LeafRanges};
 use model::{InForce, SensorId, SensorOrder, Timestamp, polling::OrderedReading};
 use serde::{Deserialize, Serialize};
@@ -226,6 +227,33 @@ pub enum Order {
     Hosts,
     /// List what devices and hosts were refused since the site started.
     Refusals,
+    /// Run the components that a file says. Only a running site can do this, and what follows.
+    Deploy {
+        /// The file (TOML).
+        state: String,
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for the deployment, as text for the log.
+        reason: Words,
+    },
+    /// Tell what would change if a file were deployed.
+    DiffApps {
+        /// The file (TOML).
+        state: String,
+    },
+    /// Tell which hosts there are, and what runs on them.
+    Apps,
+    /// Tell what was deployed, as the log records it.
+    AppHistory,
+    /// Run again what was deployed before the newest deployment.
+    RollBack {
+        /// Actor that the caller names, in addition to the account. The log records both.
+        #[serde(default)]
+        actor: Option<Words>,
+        /// Reason for it, as text for the log.
+        reason: Words,
+    },
 }
 
 /// An order with the log that it is for. A running site receives it as JSON.
@@ -390,6 +418,67 @@ pub enum Done {
         /// The newest first.
         refusals: Vec<Told>,
     },
+    /// Components are deployed.
+    Deploy {
+        /// The first leaf of the events that record it.
+        leaf: u64,
+        /// What changes.
+        changes: Vec<Change>,
+    },
+    /// What would change.
+    AppDiff {
+        /// What would change.
+        changes: Vec<Change>,
+    },
+    /// What runs where.
+    Apps {
+        /// The hosts.
+        hosts: Vec<SiteHost>,
+        /// The workloads that are wanted.
+        components: Vec<RunningComponent>,
+    },
+    /// What was deployed.
+    AppHistory {
+        /// The newest is last.
+        deployed: Vec<DeployedComponent>,
+    },
+}
+
+/// A host of components.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SiteHost {
+    /// Its name.
+    pub name: String,
+    /// Its id, which is new at each start of it.
+    pub id: String,
+    /// The group of hosts to which it belongs.
+    pub group: String,
+    /// Whether it has answered the last question.
+    pub answers: bool,
+}
+
+/// A workload that is wanted.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RunningComponent {
+    /// Its name.
+    pub name: String,
+    /// Names of the hosts that run it.
+    pub hosts: Vec<String>,
+    /// Why a host did not start it, in the host's words.
+    pub trouble: Option<String>,
+}
+
+/// An event that records what was deployed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DeployedComponent {
+    /// The leaf of the event.
+    pub leaf: u64,
+    /// When it was deployed.
+    pub at: String,
+    /// Who ordered it.
+    pub actor: String,
+    /// What changed, and why.
+    pub words: String,
 }
 
 /// What a host on another machine needs to be let in.

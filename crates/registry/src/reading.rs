@@ -90,6 +90,12 @@ impl Reading {
         }
     }
 
+    /// Whether there is such a manifest.
+    pub(crate) fn has(&self, repository: &Repository, reference: &Reference) -> bool {
+        self.own.find(repository, reference).is_some()
+            || self.store.manifest(repository, reference).is_some()
+    }
+
     async fn manifest(
         &self,
         repository: &Repository,

@@ -25,6 +25,7 @@ use crate::{
     cleaning::Cleaning,
     entrance::{self, Readers},
     image::{Image, Images},
+    name::Reference,
     publishing::{Publishing, Push},
     reading::Reading,
     refusal::Refusal,
@@ -119,6 +120,16 @@ impl Registry {
     #[must_use]
     pub fn image(&self, name: &str) -> Option<&Image> {
         self.reading.own.of_component(name)
+    }
+
+    /// Whether there is a manifest of this repository and digest, given as a host pulls it.
+    #[must_use]
+    pub fn has(&self, image: &str) -> bool {
+        let Some((repository, digest)) = image.split_once('@') else { return false };
+        let (Ok(repository), Ok(digest)) = (repository.parse(), digest.parse()) else {
+            return false;
+        };
+        self.reading.has(&repository, &Reference::Digest(digest))
     }
 
     /// Where a host of this machine pulls images.

@@ -35,7 +35,7 @@ use pangea::client::Endpoint;
 use readings::Format;
 use tlog::Hash;
 
-use crate::sensor::arguments::SensorArguments;
+use crate::{app::arguments::AppArguments, sensor::arguments::SensorArguments};
 
 pub(crate) mod order_arguments;
 
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     /// A running site carries out the order itself. If the site is stopped, this command opens the
     /// log and carries it out.
     Log(LogArguments),
+    /// Say which components a site runs, and how many hosts run them. The log records each change.
+    App(AppArguments),
     /// Create, list and revoke API tokens for programs that use Pangea's SDKs.
     Token(TokenArguments),
     /// Give devices credentials, and orders about sensors. The log records each order.

@@ -14,6 +14,7 @@ use orders::{
 };
 
 use crate::{
+    app::words as of_apps,
     cli::{Actor, LogArguments, LogOrder, OrderArguments, Signature, WhichLog},
     data_dir::look,
     output,
@@ -251,6 +252,10 @@ fn words(done: &Done) -> String {
                 |host: &access::Host| format!("{:<52}{}\n", host.name.as_str(), host.added_at);
             format!("{:<52}{}\n", "name", "since") + &hosts.iter().map(line).collect::<String>()
         }
+        Done::Deploy { .. }
+        | Done::AppDiff { .. }
+        | Done::Apps { .. }
+        | Done::AppHistory { .. } => of_apps::of(done).unwrap_or_default(),
         Done::AddCredentials { .. }
         | Done::RevokeCredential { .. }
         | Done::RotateCredential { .. }

@@ -4,6 +4,7 @@
 //! line on standard error says what), 2 wrong usage, 3 (`verify` only) nothing is wrong, but
 //! nothing is shown either.
 
+mod app;
 mod backup;
 mod bench;
 mod ca;
@@ -70,6 +71,7 @@ fn run() -> Result<()> {
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Log(arguments) => log::run(arguments),
+        Command::App(arguments) => app::run(arguments),
         Command::Token(arguments) => log::give(arguments.site, arguments.order.into()),
         Command::Sensor(arguments) => sensor::run(arguments),
         Command::Host(arguments) => host::run(arguments),

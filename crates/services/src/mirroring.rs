@@ -107,7 +107,14 @@ impl Service for Mirroring {
             ..MirrorProgress::default()
         };
         let backlog = Backlog::new(cursor, under_way);
-        let mirror = Mirror { own: self, kept, under_way, progress, is_warned: false };
+        let mirror = Mirror {
+            own: self,
+            kept,
+            under_way,
+            progress,
+            component: String::new(),
+            is_warned: false,
+        };
         match shutdown.run_until_cancelled(mirror.run(backlog)).await {
             Some(Err(failure)) => Err(failure),
             Some(Ok(never)) => match never {},
@@ -122,6 +129,8 @@ struct Mirror {
     /// The number of events that the folder has of the newest request.
     under_way: Option<usize>,
     progress: MirrorProgress,
+    /// Digest of the component that answered last.
+    component: String,
     /// Whether the site's log says that the mirror does not get on.
     is_warned: bool,
 }
@@ -237,7 +246,8 @@ impl Mirror {
                 return Ok(Ok(Outcome::Away { reason, retry_after: None }));
             }
         };
-        let Answered { status, retry_after, body } = answered;
+        let Answered { status, retry_after, body, component } = answered;
+        self.component = component;
         let judge = move || Outcome::of(status, retry_after, &body, &batch);
         Ok(Ok(work::blocking((), judge).await?))
     }
@@ -273,7 +283,7 @@ impl Mirror {
             }
         };
         let detail = Detail {
-            component: Some(self.own.caller.digest.clone()),
+            component: Some(self.component.clone()),
             mirrored_to: Some(next_leaf),
             ..detail
         };

@@ -201,7 +201,8 @@ impl JudgingAlone {
         let application = application();
         tokens.add(application.clone(), "").map_err(UpError::folder)?;
         let (desk, waiting) = Desk::new(ledger.clone(), tokens, log_name);
-        services.run(Checking { logger: data.clone(), digest: logger_digest, waiting });
+        let accepted = watch::channel(Digests::from([logger_digest])).1;
+        services.run(Checking { logger: data.clone(), accepted, waiting });
         services.run(Judging {
             ledger: ledger.clone(),
             reader: data,

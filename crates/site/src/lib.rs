@@ -11,6 +11,7 @@ pub mod log_alone;
 mod bus;
 mod certificate;
 mod config;
+mod deploying;
 mod error;
 mod listening;
 mod mirror;

@@ -16,7 +16,7 @@ use engine::{Change, Engine, Log, wash_host};
 use futures::future::BoxFuture;
 use http_server::Listener;
 use index::Reader;
-use lattice::{Deployment, Standing, Workload};
+use lattice::Standing;
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
@@ -66,13 +66,15 @@ use crate::{
     bus,
     certificate::{Certificate, DevicesCertificate},
     config::{Config, OPEN_REGISTRY_PLACES, REGISTRY_PLACES},
+    deploying::Deploying,
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError, no_registry},
     listening::{HOSTS, HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
+    mirror::Mirror,
     operators::OperatorFiles,
     outages, own_host,
     part::Part,
     ports::{Reserved, is_open},
-    processors::{Followed, Processors},
+    processors::Followed,
     ready::{Page, PageSilent, page_answers},
     start_files::{NO_ORDERS, NO_RUN_FILE},
     workloads,
@@ -84,9 +86,6 @@ const PAGE_READY_TIMEOUT: Duration = Duration::from_secs(120);
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Changes of engines that wait to be sealed.
 const CHANGES_MAX: usize = 16;
-
-/// The workload of a mirror, and the authorities that it believes, if not the public ones.
-type Mirrors<'a> = (Workload, Option<&'a [u8]>);
 
 /// What `/metrics` reads of devices that report by themselves, of applications and of a mirror.
 type Watched = (watch::Receiver<pushed::Counters>, Arc<EventCounters>, Option<MirrorQueries>);
@@ -254,33 +253,27 @@ impl<'a> Site<'a> {
         };
         let (registry, own_port) = Registry::bind(parts).await.map_err(no_registry)?;
         self.services.run(registry.cleaning());
-        let missing = |name| UpError::machine(ComponentMissing(name));
-        let digest = workloads::reader_digest(&registry).map_err(missing)?;
-        let accepted = watch::channel(Digests::from([digest])).1;
         let pangea = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
-        let logger_digest = workloads::logger_digest(&registry).map_err(missing)?;
-        let desk = self.hear_applications(applications, data.clone(), logger_digest);
         let workload = WorkloadName::random();
-        let mirroring = config.mirror.as_ref().map(|to| workloads::mirroring(&registry, to));
-        let mirroring = mirroring.transpose().map_err(missing)?;
-        let mirror_progress = self.mirror(&config, mirroring.as_ref(), &data);
+        let deploying = self.deploy(&registry, &workload, &pangea, &config)?;
+        let accepted = deploying.accepted(workloads::SENSOR_READER);
+        let logger = deploying.accepted(workloads::EVENT_LOGGER);
+        let desk = self.hear_applications(applications, data.clone(), logger);
+        let mirror_progress = self.mirror(config.mirror.as_ref(), &deploying, &data);
         if let Some(keeping) = self.certificate.as_mut().and_then(|it| it.keeping.take()) {
             self.services.run(keeping);
         }
         let answering = page_http::Host::new(host.address(), workload.clone());
         let page_port = self.page_port(page, answering.clone(), config.page_hosts, desk.clone());
         self.serve_registry(&registry, own_port, registry_port);
-        let mirroring = config.mirror.as_ref().zip(mirroring);
-        let mirroring = mirroring.map(|(to, (workload, _digest))| (workload, to.ca.as_deref()));
         let (standing, host_log) = self.start_host(
-            programs.wash,
-            (host, &workload, &pangea.fields_json()),
+            (programs.wash, host, config.mirror.as_ref()),
             own_host::Server {
                 address: bus.hosts,
                 authority: &bus.authority,
                 ca_pem: &bus.server_ca_pem,
             },
-            (&registry, mirroring, &config.processors),
+            (&registry, deploying),
             control,
             changes,
         )?;
@@ -337,16 +330,38 @@ impl<'a> Site<'a> {
         Ok(Page { host: answering, standing, host_log })
     }
 
+    /// Lets operators deploy components, and tells what is deployed.
+    fn deploy(
+        &self,
+        registry: &Registry,
+        page: &WorkloadName,
+        pangea: &pangea_http::Config,
+        config: &Config,
+    ) -> Result<Deploying, UpError> {
+        let missing = |name| UpError::machine(ComponentMissing(name));
+        let mut own =
+            workloads::workloads(registry, page, &pangea.fields_json()).map_err(missing)?;
+        let mirroring = config.mirror.as_ref().map(|to| workloads::mirroring(registry, to));
+        own.extend(mirroring.transpose().map_err(missing)?);
+        let (data_dir, ledger) = (self.data_dir.path().to_owned(), self.ledger.clone());
+        let built_in = workloads::built_in(own, &config.processors);
+        let opened = Deploying::open(data_dir, ledger, registry.clone(), built_in);
+        let (apps, deploying) = opened.map_err(UpError::folder)?;
+        self.operator.runs(apps);
+        Ok(deploying)
+    }
+
     /// Starts to mirror the log, if it is to be mirrored. Returns whom to ask about that.
     fn mirror(
         &mut self,
-        config: &Config,
-        mirroring: Option<&(Workload, String)>,
+        mirror: Option<&Mirror>,
+        deploying: &Deploying,
         data: &async_nats::Client,
     ) -> Option<MirrorQueries> {
-        let (mirror, (_workload, digest)) = config.mirror.as_ref().zip(mirroring)?;
+        let mirror = mirror?;
         let (progress, watch_progress) = watch::channel(MirrorProgress::default());
-        let caller = Caller { client: data.clone(), digest: digest.clone() };
+        let accepted = deploying.accepted(workloads::PANGEA_API);
+        let caller = Caller { client: data.clone(), accepted };
         self.services.run(Mirroring {
             ledger: self.ledger.clone(),
             caller: caller.clone(),
@@ -409,34 +424,23 @@ impl<'a> Site<'a> {
     /// runs where.
     fn start_host(
         &mut self,
-        program: PathBuf,
-        (port, page, fields): (Reserved, &WorkloadName, &str),
+        (program, port, mirror): (PathBuf, Reserved, Option<&Mirror>),
         server: own_host::Server<'_>,
-        (registry, mirroring, processors): (&Registry, Option<Mirrors<'_>>, &Processors),
+        (registry, deploying): (&Registry, Deploying),
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<Standing>, Log), UpError> {
-        let mut workloads = workloads::workloads(registry, page, fields)
-            .map_err(|name| UpError::machine(ComponentMissing(name)))?;
-        let (mirroring, calls) = mirroring.unzip();
-        workloads.extend(mirroring);
-        workloads.extend(processors.iter().map(workloads::processing));
-        let wanted: Vec<Deployment> = workloads.into_iter().map(workloads::everywhere).collect();
-        let (standing, watch_standing) = watch::channel(Standing::default());
+        let Deploying { wanted, standing, .. } = deploying;
+        let watch_standing = standing.subscribe();
         let (hosts_changes, hosts_changed) = mpsc::channel(CHANGES_MAX);
         let stop = self.services.stop.clone();
         let sealed = outages::seal(hosts_changed, self.events.downgrade(), stop);
         self.services.run_unfailing("the record of hosts", sealed);
-        let parts = lattice::Parts {
-            bus: client,
-            wanted: watch::channel(wanted).1,
-            standing,
-            changes: hosts_changes,
-        };
+        let parts = lattice::Parts { bus: client, wanted, standing, changes: hosts_changes };
         let reconciling = lattice::run(parts, self.services.stop.clone());
         self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
 
-        let at = (port.address(), calls);
+        let at = (port.address(), mirror.map(|mirror| mirror.ca.as_deref()));
         let start = own_host::prepare(program, self.data_dir, &server, registry, at)?;
         let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
         drop(port);
@@ -577,13 +581,13 @@ impl<'a> Site<'a> {
         &mut self,
         client: async_nats::Client,
         logger: async_nats::Client,
-        digest: String,
+        accepted: watch::Receiver<Digests>,
     ) -> Desk {
         let tokens = self.operator.tokens();
         let log_name = orders::log_name::config_id(self.ledger.log_id());
         let (desk, waiting) = Desk::new(self.ledger.clone(), tokens.clone(), log_name);
         self.services.run(Forwarded { client: logger.clone(), desk: desk.clone() });
-        self.services.run(Checking { logger, digest, waiting });
+        self.services.run(Checking { logger, accepted, waiting });
         self.intake.run(Hearing {
             client,
             desk: desk.clone(),

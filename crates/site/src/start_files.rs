@@ -25,7 +25,7 @@ use data_dir::{
 use engine::{Authority, nats_server, wash_host};
 use ledger::WriteError;
 use orders::{
-    SiteLog, SiteLogError,
+    SiteLog, SiteLogError, apps,
     site_time::{self, Left, OwnTime},
 };
 use services::cosigning::{self, Cosigning, CosigningError, read_policy, read_witnessed};
@@ -40,7 +40,7 @@ pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in t
 pub(crate) const NO_RUN_FILE: &str = "cannot write run.json into the data directory";
 
 /// The files that can be read by themselves.
-const FILES: [StartFile; 13] = [
+const FILES: [StartFile; 14] = [
     StartFile {
         check: "retention",
         read: |folder| {
@@ -101,6 +101,11 @@ const FILES: [StartFile; 13] = [
             Ok(format!("{manifests} manifests that others published"))
         },
         remedy: "move the folder `registry` away, and publish again what was in it: no site can start with it",
+    },
+    StartFile {
+        check: "apps",
+        read: |folder| Ok(format!("{} deployments", apps::look(folder)?)),
+        remedy: "stop the site and move the file `apps.json` away: the next start runs the site's own components",
     },
     StartFile {
         check: "token",
@@ -347,6 +352,8 @@ mod tests {
             ("registry/blobs", Is("a file")),
             ("registry/repositories/a.json", Is("{")),
             ("registry/repositories/a.json", IsAFolder),
+            ("apps.json", Is("{")),
+            ("apps.json", IsAFolder),
             ("access-token", Is("short")),
             ("access-token", Mode(0o640)),
             ("access-token", IsAFolder),

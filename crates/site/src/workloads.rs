@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use lattice::{Component, Deployment, HostInterface, Replicas, Workload};
+use lattice::{Component, Deployment, HostInterface, Replicas, Workload, desired::BuiltIn};
 use model::{derive, mirror, submission};
 use page_http::WorkloadName;
 use registry::{Image, Registry};
 
-use crate::{mirror::Mirror, processors::Processor};
+use crate::{
+    mirror::Mirror,
+    processors::{Processor, Processors},
+};
 
 /// Name of the component that judges readings.
-const SENSOR_READER: &str = "sensor-reader";
+pub(crate) const SENSOR_READER: &str = "sensor-reader";
 /// Name of the component that checks events of applications.
-const EVENT_LOGGER: &str = "event-logger";
+pub(crate) const EVENT_LOGGER: &str = "event-logger";
 const HTTP_GATEWAY: &str = "http-gateway";
 /// Name of the component that calls the mirror's server.
-const PANGEA_API: &str = "pangea-api";
+pub(crate) const PANGEA_API: &str = "pangea-api";
 const UI: &str = "ui";
 
 /// What the names of processors' workloads begin with.
@@ -36,6 +39,21 @@ const CONFIG: (&str, &str, &str) = ("wasi", "config", "0.2.0-rc.1");
 pub fn images(components: &[(String, Vec<u8>)]) -> Vec<Image> {
     let version = env!("CARGO_PKG_VERSION");
     components.iter().map(|(name, bytes)| Image::new(name, version, bytes)).collect()
+}
+
+/// Components that answer questions of the site, with their digest.
+pub(crate) const ANSWERING: [&str; 3] = [SENSOR_READER, EVENT_LOGGER, PANGEA_API];
+
+/// What the site runs of its own accord.
+pub(crate) fn built_in(workloads: Vec<Workload>, processors: &Processors) -> BuiltIn {
+    BuiltIn {
+        deployments: workloads.into_iter().map(everywhere).collect(),
+        // The command line says which images these have.
+        fixed: processors.iter().map(processing).map(everywhere).collect(),
+        // The page's port asks the site's own host.
+        everywhere: [HTTP_GATEWAY, UI].map(String::from).to_vec(),
+        digest_key: derive::DIGEST_KEY,
+    }
 }
 
 /// A workload that every host runs.
@@ -141,15 +159,11 @@ pub(crate) fn logger_digest(registry: &Registry) -> Result<String, &'static str>
     Ok(image(registry, EVENT_LOGGER)?.digest())
 }
 
-/// The workload that calls a mirror's server, and the digest of its component. The host lets it
-/// call that server alone.
+/// The workload that calls a mirror's server. The host lets it call that server alone.
 ///
 /// # Errors
 /// As [`workloads`].
-pub(crate) fn mirroring(
-    registry: &Registry,
-    to: &Mirror,
-) -> Result<(Workload, String), &'static str> {
+pub(crate) fn mirroring(registry: &Registry, to: &Mirror) -> Result<Workload, &'static str> {
     let api = image(registry, PANGEA_API)?;
     let digest = api.digest();
     let config = [
@@ -170,7 +184,7 @@ pub(crate) fn mirroring(
         ],
     );
     // The token of its configuration goes to no other machine.
-    Ok((workload.for_own_host(), digest))
+    Ok(workload.for_own_host())
 }
 
 /// Digest of the component that judges readings.

@@ -11,6 +11,7 @@
 )]
 
 mod applications;
+mod apps;
 mod attacks;
 mod bench;
 mod care;

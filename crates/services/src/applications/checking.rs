@@ -16,12 +16,16 @@ use async_nats::{Client, Request, RequestErrorKind};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use ledger::Batch;
 use model::submission::{Answer, BYTES_MAX, Checked, Question, SUBJECT};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use work::Service;
 
 use super::Waiting;
+use crate::pipeline::Digests;
 
 /// Questions in flight: half of the messages that a host works on at once, so that
 /// `sensor-reader` gets its share.
@@ -69,8 +73,8 @@ impl EventLogger for Client {
 pub struct Checking<L> {
     /// The component, or the connection to it.
     pub logger: L,
-    /// Digest of the deployed component. An answer of any other is not taken.
-    pub digest: String,
+    /// Digests of the components whose answers are taken: two while one replaces the other.
+    pub accepted: watch::Receiver<Digests>,
     /// What waits to be checked.
     pub waiting: mpsc::Receiver<Waiting>,
 }
@@ -80,8 +84,8 @@ impl<L: EventLogger> Service for Checking<L> {
     type Error = Infallible;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
-        let Self { logger, digest, mut waiting } = self;
-        let checker = Checker { logger, digest, is_warned: AtomicBool::new(false) };
+        let Self { logger, accepted, mut waiting } = self;
+        let checker = Checker { logger, accepted, is_warned: AtomicBool::new(false) };
         let mut asking = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -113,7 +117,7 @@ fn gather(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting>
 
 struct Checker<L> {
     logger: L,
-    digest: String,
+    accepted: watch::Receiver<Digests>,
     /// Whether the site's log says that nothing is checked.
     is_warned: AtomicBool,
 }
@@ -164,18 +168,18 @@ impl<L: EventLogger> Checker<L> {
         let question = serde_json::to_vec(&Question { submissions });
         let question = question.expect("a question has only text keys");
         let answer = self.logger.answer(question).await?;
-        take(&answer, &self.digest, group.len()).map_err(Silence::NoAnswer)
+        take(&answer, &self.accepted.borrow(), group.len()).map_err(Silence::NoAnswer)
     }
 }
 
-/// Accepts an answer only if the deployed component gave it and it is about submissions in
+/// Accepts an answer only if a deployed component gave it and it is about submissions in
 /// question. A faulty component can be wrong about an application's events, but it cannot make them
 /// another application's or the site's own.
-fn take(answer: &[u8], digest: &str, asked: usize) -> Result<Vec<Checked>, String> {
+fn take(answer: &[u8], accepted: &Digests, asked: usize) -> Result<Vec<Checked>, String> {
     let Answer { component, checked } = serde_json::from_slice::<Answer<Checked>>(answer)
         .map_err(|error| format!("the answer is malformed: {error}"))?;
-    if component != digest {
-        return Err(format!("the answer is from the component {component}, not {digest}"));
+    if !accepted.contains(&component) {
+        return Err(format!("the answer is from the component {component}, not of {accepted:?}"));
     }
     if !(1..=asked).contains(&checked.len()) {
         return Err(format!("the answer is about {} of {asked} submissions", checked.len()));
@@ -202,7 +206,7 @@ mod tests {
     /// What [`take`] makes of an answer about one submission, where component `a` is deployed.
     fn taken(component: &str, checked: serde_json::Value) -> Result<usize, String> {
         let answer = json!({ "component": component, "checked": checked }).to_string();
-        take(answer.as_bytes(), "a", 1).map(|checked| checked.len())
+        take(answer.as_bytes(), &Digests::from([String::from("a")]), 1).map(|checked| checked.len())
     }
 
     #[test]
@@ -210,7 +214,7 @@ mod tests {
         let events = json!([{ "events": [{ "event": { "message": "m" } }] }]);
         assert_eq!(taken("a", events.clone()), Ok(1));
         assert_eq!(taken("a", json!([{ "fault": { "place": "", "words": "no" } }])), Ok(1));
-        assert!(taken("b", events).unwrap_err().contains("not a"));
+        assert!(taken("b", events).unwrap_err().contains("component b, not of"));
         for (checked, words) in [
             (json!([]), "0 of 1"),
             (json!([{ "fault": { "place": "", "words": "" } }, { "events": [] }]), "2 of 1"),

@@ -7,14 +7,17 @@ use model::{
     error_chain,
     mirror::{Answer, End, Question, SUBJECT},
 };
+use tokio::sync::watch;
+
+use crate::pipeline::Digests;
 
 /// The component that calls the mirror's server.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The connection to it.
     pub client: Client,
-    /// Its digest. An answer of any other is refused.
-    pub digest: String,
+    /// Digests of the components whose answers are taken: two while one replaces the other.
+    pub accepted: watch::Receiver<Digests>,
 }
 
 /// What the server answered, unchecked.
@@ -24,6 +27,8 @@ pub(crate) struct Answered {
     /// Time for which it wants to be left alone.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Vec<u8>,
+    /// Digest of the component.
+    pub(crate) component: String,
 }
 
 /// Why there is no answer.
@@ -55,14 +60,15 @@ impl Caller {
         };
         let answer =
             Answer::parse(&message.payload).map_err(|error| NoAnswer::Away(error_chain(&error)))?;
-        if answer.component != self.digest {
-            let Answer { component: other, .. } = answer;
-            return Err(NoAnswer::Away(format!("{other} answered, not {}", self.digest)));
+        if !self.accepted.borrow().contains(&answer.component) {
+            let other = answer.component;
+            let accepted = self.accepted.borrow();
+            return Err(NoAnswer::Away(format!("{other} answered, not of {accepted:?}")));
         }
         match answer.end {
             End::Answered { status, retry_after } => {
                 let retry_after = retry_after.map(Duration::from_secs);
-                Ok(Answered { status, retry_after, body: answer.body })
+                Ok(Answered { status, retry_after, body: answer.body, component: answer.component })
             }
             End::Failed(reason) => Err(NoAnswer::Away(reason)),
         }

@@ -13,13 +13,16 @@ use model::{
     submission::{Answer, Question},
 };
 use pangea::Schema;
-use services::applications::{
-    Desk, Refused, Sealed,
-    checking::{Checking, EventLogger, Silence},
+use services::{
+    applications::{
+        Desk, Refused, Sealed,
+        checking::{Checking, EventLogger, Silence},
+    },
+    pipeline::Digests,
 };
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use work::Service as _;
 
@@ -92,7 +95,11 @@ impl Plant {
         tokens.add(token.clone(), &ApiTokens::new_secret()).unwrap();
         let (desk, waiting) = Desk::new(ledger.clone(), tokens.clone(), String::from("log"));
         let (logger, stop) = (Logger::default(), CancellationToken::new());
-        let checking = Checking { logger: logger.clone(), digest: DIGEST.to_owned(), waiting };
+        let checking = Checking {
+            logger: logger.clone(),
+            accepted: watch::channel(Digests::from([DIGEST.to_owned()])).1,
+            waiting,
+        };
         let (mut tasks, stopped) = (JoinSet::new(), stop.clone());
         tasks.spawn(async move {
             let Ok(()) = checking.run(stopped).await;

@@ -1,0 +1,63 @@
+//! Between what operators deploy and the reconciler that has it run.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use lattice::{Deployment, Standing, desired::BuiltIn};
+use ledger::Ledger;
+use orders::{
+    Apps,
+    apps::{self, AppsError},
+};
+use registry::Registry;
+use services::pipeline::Digests;
+use tokio::sync::watch;
+
+use crate::workloads::ANSWERING;
+
+/// What the site's services hear about what is deployed.
+pub(crate) struct Deploying {
+    /// What is wanted.
+    pub(crate) wanted: watch::Receiver<Vec<Deployment>>,
+    /// Where the reconciler tells what runs.
+    pub(crate) standing: watch::Sender<Standing>,
+    /// The digests of each component whose answers are taken.
+    accepted: BTreeMap<&'static str, watch::Receiver<Digests>>,
+}
+
+impl Deploying {
+    /// Opens what was deployed in a data directory, for operators and for the services.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub(crate) fn open(
+        data_dir: PathBuf,
+        ledger: Ledger,
+        registry: Registry,
+        built_in: BuiltIn,
+    ) -> Result<(Apps, Self), AppsError> {
+        let (want, wanted) = watch::channel(Vec::new());
+        let (standing, watch_standing) = watch::channel(Standing::default());
+        let channels = ANSWERING.map(|name| (name, watch::channel(Digests::new())));
+        let (mut tell_accepted, mut accepted) = (BTreeMap::new(), BTreeMap::new());
+        for (name, (tell, hear)) in channels {
+            tell_accepted.insert(name.to_owned(), tell);
+            accepted.insert(name, hear);
+        }
+        let apps = Apps::open(apps::Parts {
+            data_dir,
+            ledger,
+            built_in,
+            has_image: Box::new(move |image| registry.has(image)),
+            wanted: want,
+            accepted: tell_accepted,
+            standing: watch_standing,
+        })?;
+        Ok((apps, Self { wanted, standing, accepted }))
+    }
+
+    /// The digests of this component whose answers are taken. `component` is one of
+    /// [`ANSWERING`].
+    pub(crate) fn accepted(&self, component: &str) -> watch::Receiver<Digests> {
+        self.accepted.get(component).expect("it is a component that answers").clone()
+    }
+}
