@@ -61,8 +61,8 @@ pub(crate) struct Fleet {
     answers: Vec<(Ticket, Answer)>,
     /// Answers that get lost, of those to come.
     losing: u32,
-    /// When that was decided.
-    losing_since: Instant,
+    /// When the last one got lost.
+    lost_at: Instant,
     /// What stopped to answer lately, and what ran there.
     gone: Vec<(Instant, Vec<InstanceId>)>,
     wanted: Vec<Deployment>,
@@ -91,7 +91,7 @@ impl Fleet {
             waiting: BTreeMap::new(),
             answers: Vec::new(),
             losing: 0,
-            losing_since: now,
+            lost_at: now,
             gone: Vec::new(),
             wanted: Vec::new(),
             wanted_at: now,
@@ -168,8 +168,8 @@ impl Fleet {
     /// Loses these next answers, unless some were lost lately: a host that answers and is not heard
     /// three times in a row is lost.
     pub(crate) fn lose(&mut self, answers: u32) {
-        if self.now > self.losing_since + SETTLE {
-            (self.losing, self.losing_since) = (answers, self.now);
+        if self.losing == 0 && self.now > self.lost_at + SETTLE {
+            self.losing = answers;
         }
     }
 
@@ -192,7 +192,7 @@ impl Fleet {
             while let Some(answer) = process.work(now, &mut machine.failing) {
                 if !self.bus_away && process.reachable_at <= now {
                     if self.losing > 0 {
-                        self.losing -= 1;
+                        (self.losing, self.lost_at) = (self.losing - 1, now);
                     } else {
                         self.answers.push(answer);
                     }
