@@ -20,7 +20,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Ticket(pub(crate) u64);
 
 /// A question for the shell to ask. Whatever comes of it, the shell reports it once, within
-/// [`patience`](Self::patience).
+/// [`patience`](Question::patience).
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Names the question.
