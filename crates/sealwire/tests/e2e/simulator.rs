@@ -330,7 +330,8 @@ fn no_answer_is_sealed_twice_or_forgotten_whatever_restarts_in_a_storm_of_reboot
         reboots.iter().any(|kind| told.alias.contains(kind))
     });
     let sensor = told.first().unwrap().sensor.parse().unwrap();
-    kept.assert_no_poll_is_unaccounted_for(sensor, &["stopped"]);
+    // Whether one of its polls fell due while the site was down is left to chance.
+    kept.assert_no_poll_is_unaccounted_for(sensor, &[]);
     kept.assert_derived_is_what_follows();
 }
 
