@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
-use crate::order::{ACTOR_CHARS_MAX, DeployedComponent, Done, RunningComponent, SiteHost};
+use crate::order::{DeployedComponent, Done, RunningComponent, SiteHost, event_by};
 
 /// Name of the file in the data directory.
 pub const NAME: &str = "apps.json";
@@ -281,8 +281,7 @@ impl Apps {
 fn event(change: &Change, by: &str, why: &str, at: Timestamp) -> Event {
     let Change { component, old, new } = change;
     let words = format!("{component}: {new} instead of {old}: {why}");
-    let mut event = Event::site(action::COMPONENT_DEPLOYED, "apps", words, at);
-    event.actor = Some(by.chars().take(ACTOR_CHARS_MAX).collect());
+    let mut event = event_by(by, action::COMPONENT_DEPLOYED, "apps", words, at);
     event.target = Some(component.clone());
     (event.old, event.new) = (Some(old.digest().to_owned()), Some(new.digest().to_owned()));
     event

@@ -13,7 +13,7 @@ use ledger::{AppendError, AppendKey, Batch, Ledger};
 use model::{Event, Subject, Timestamp, action};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::order::{ACTOR_CHARS_MAX, Done};
+use crate::order::{Done, event_by};
 
 /// Changes the credentials of a site and seals each change. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -180,8 +180,7 @@ fn topics_of(reporting: &Reporting) -> impl Iterator<Item = (&Subject, &'static 
 }
 
 fn event(action: &str, actor: &str, name: &CredentialName, words: String, at: Timestamp) -> Event {
-    let mut event = Event::site(action, "credentials", words, at);
-    event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
+    let mut event = event_by(actor, action, "credentials", words, at);
     event.target = Some(name.to_string());
     event
 }

@@ -17,7 +17,7 @@ use tlog::Hash;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
-    order::{ACTOR_CHARS_MAX, HostIdentity, HostSecrets},
+    order::{HostIdentity, HostSecrets, event_by},
     tokens::{TokenOrderError, TokenOrders},
 };
 
@@ -183,8 +183,7 @@ fn token_of(host: &CredentialName) -> TokenName {
 }
 
 fn event(action: &str, actor: &str, name: &CredentialName, words: String, at: Timestamp) -> Event {
-    let mut event = Event::site(action, "hosts", words, at);
-    event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
+    let mut event = event_by(actor, action, "hosts", words, at);
     event.target = Some(name.to_string());
     event
 }

@@ -40,7 +40,7 @@ use crate::{
     hosts::{HostOrderError, HostOrders},
     importing::ImportError,
     log_name::{LogName, config_id},
-    order::{ACTOR_CHARS_MAX, AddressedOrder, Done, Order, RetainedClass, StandingHold},
+    order::{AddressedOrder, Done, Order, RetainedClass, StandingHold, event_by},
     site_time::{OwnTime, SiteTime},
     tokens::{TokenOrderError, TokenOrders},
 };
@@ -302,8 +302,7 @@ impl Operator {
             }
             Order::ConfirmClock { actor, reason } => {
                 let words = format!("the machine's clock is confirmed: {}", reason.as_str());
-                let mut event = Event::site(action::CLOCK_CONFIRMED, "site", words, now);
-                event.actor = Some(by(actor).chars().take(ACTOR_CHARS_MAX).collect());
+                let event = event_by(&by(actor), action::CLOCK_CONFIRMED, "site", words, now);
                 let receipt = self.ledger.append(Batch::of(vec![event])).await?;
                 self.with_time(SiteTime::confirm).await?;
                 Ok(Done::ConfirmClock { leaf: receipt.first_leaf })

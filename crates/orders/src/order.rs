@@ -9,13 +9,27 @@ use access::{
 };
 use lattice::desired::Change;
 use ledger::{Erased, Hold, LeafRanges};
-use model::{InForce, SensorId, SensorOrder, Timestamp, polling::OrderedReading};
+use model::{Event, InForce, SensorId, SensorOrder, Timestamp, polling::OrderedReading};
 use serde::{Deserialize, Serialize};
 
 use crate::{importing::History, log_name::LogName};
 
 /// Longest actor in characters, from Pangea's contract.
-pub(crate) const ACTOR_CHARS_MAX: usize = 128;
+const ACTOR_CHARS_MAX: usize = 128;
+
+/// An event about something of the site that was done on somebody's word. `part` names the part of
+/// the site. The contract limits the actor; the name in an order may be longer.
+pub(crate) fn event_by(
+    actor: &str,
+    action: &str,
+    part: &str,
+    words: String,
+    at: Timestamp,
+) -> Event {
+    let mut event = Event::site(action, part, words, at);
+    event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
+    event
+}
 
 /// An order of an operator.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -7,7 +7,7 @@ use ledger::{AppendError, AppendKey, Batch, Ledger};
 use model::{Event, Timestamp, action};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::order::ACTOR_CHARS_MAX;
+use crate::order::event_by;
 
 /// Changes the tokens of a site and seals each change. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -138,9 +138,7 @@ pub fn token_event(
     words: String,
     at: Timestamp,
 ) -> Event {
-    let mut event = Event::site(action, "api-tokens", words, at);
-    // The contract limits this field; the name in an order may be longer.
-    event.actor = Some(actor.chars().take(ACTOR_CHARS_MAX).collect());
+    let mut event = event_by(actor, action, "api-tokens", words, at);
     event.target = Some(name.as_str().to_owned());
     event
 }
