@@ -61,11 +61,8 @@ fn findings(sighting: &Sighting, standing: &Standing) -> Vec<Derived> {
     let of_sensor = |action: &str, words: &str| vec![finding(action, (None, None), words)];
     let judged = |channel: Option<&str>, value: &str, range: Range, units: Option<&Units>| {
         let standing = standing.of(channel);
-        let outside_for = standing.leaving_since.zip(sighting.received_at).map(|(since, now)| {
-            Duration::from_micros(
-                now.unix_micros().saturating_sub(since.unix_micros()).max(0).cast_unsigned(),
-            )
-        });
+        let outside_for = standing.leaving_since.zip(sighting.received_at);
+        let outside_for = outside_for.map(|(since, now)| now.since(since));
         let (action, words) = judgement(standing, outside_for, (value, range, units))?;
         Some(finding(action, (channel, Some(value)), &words))
     };
@@ -119,22 +116,24 @@ fn judgement(
     outside_for: Option<Duration>,
     (value, range, units): (&str, Range, Option<&Units>),
 ) -> Option<(&'static str, String)> {
-    let bounds = range.bounds();
+    // Nearly all values are within their range, and say nothing.
+    let bounds = || range.bounds();
     match is_inside(value, range, units, standing.is_outside()) {
         Ok(false) if standing.out_of_range && !standing.not_judged => None,
         Ok(false) if standing.out_of_range || outside_for.unwrap_or_default() >= range.delay() => {
-            Some((action::OUT_OF_RANGE, format!(" is outside {bounds}")))
+            Some((action::OUT_OF_RANGE, format!(" is outside {}", bounds())))
         }
         Ok(false) if outside_for.is_none() => {
             let delay = range.delay();
+            let bounds = bounds();
             let words = format!(" is outside {bounds}; that is reported if it lasts {delay:?}");
             Some((action::LEAVING_RANGE, words))
         }
         Ok(true) if !standing.is_well() => {
-            Some((action::BACK_IN_RANGE, format!(" is inside {bounds} again")))
+            Some((action::BACK_IN_RANGE, format!(" is inside {} again", bounds())))
         }
         Err(reason) if !standing.not_judged => {
-            let words = format!(" cannot be compared with {bounds}: {reason}");
+            let words = format!(" cannot be compared with {}: {reason}", bounds());
             Some((action::RANGE_NOT_JUDGED, words))
         }
         Ok(_) | Err(_) => None,
