@@ -1,32 +1,26 @@
 //! Several stock hosts on one bus, without a site: whoever dies or freezes is replaced.
 
 use std::{
-    fs,
     num::NonZeroU16,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use access::{ApiTokens, Gate};
 use async_nats::Request;
 use engine::Authority;
 use lattice::{Change, Component, Deployment, HostInterface, Replicas, Standing, Workload};
-use ledger::Ledger;
 use model::derive;
-use registry::{Image, Parts, Readers, Registry};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tlog::{KeyName, Signer};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    rig::{Running, host, hosts_server},
+    rig::{Running, host, hosts_server, registry_with},
     site::DEADLINE,
 };
 
@@ -48,18 +42,7 @@ async fn replaced(home: &Path) {
         hosts_server(&folder, &authority, &[derive::SUBJECT]).await;
 
     let component = "sensor-reader";
-    let built = format!("{}/../../target/components/{component}.wasm", env!("CARGO_MANIFEST_DIR"));
-    let key = KeyName::parse("test").unwrap();
-    let parts = Parts {
-        images: vec![Image::new(component, "0.1.0", &fs::read(built).unwrap())],
-        folder: registry::folder_in(home),
-        gate: Gate::new(ApiTokens::load(access::path_in(home)).unwrap()),
-        ledger: Ledger::open(&home.join("log"), Signer::from_seed(key, &[7; 32])).unwrap().0,
-    };
-    let (registry, port) = Registry::bind(parts).await.unwrap();
-    let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
-    let mut running = JoinSet::new();
-    running.spawn(async { axum::serve(listener, router).await.unwrap() });
+    let (registry, mut running) = registry_with(home, component).await;
 
     let config = [("subscriptions", derive::SUBJECT), (derive::DIGEST_KEY, "sha256:0")];
     let image = registry.image(component).unwrap().reference();

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use access::{ApiTokens, Gate};
 use async_nats::Client;
 use engine::{
     Authority, Credentials, Traffic,
@@ -16,6 +17,10 @@ use engine::{
     supervise::{RUN_ENGINE, Start},
     wash_host::{self, Identities, PullsFrom},
 };
+use ledger::Ledger;
+use registry::{Image, Parts, Readers, Registry};
+use tlog::{KeyName, Signer};
+use tokio::task::JoinSet;
 
 use crate::site::DEADLINE;
 
@@ -49,6 +54,23 @@ impl Drop for Running {
         let _ended = self.0.kill();
         let _status = self.0.wait();
     }
+}
+
+/// Starts a registry in a home, which serves one component as long as the tasks live.
+pub(crate) async fn registry_with(home: &Path, component: &str) -> (Registry, JoinSet<()>) {
+    let built = format!("{}/../../target/components/{component}.wasm", env!("CARGO_MANIFEST_DIR"));
+    let key = KeyName::parse("test").unwrap();
+    let parts = Parts {
+        images: vec![Image::new(component, "0.1.0", &fs::read(built).unwrap())],
+        folder: registry::folder_in(home),
+        gate: Gate::new(ApiTokens::load(access::path_in(home)).unwrap()),
+        ledger: Ledger::open(&home.join("log"), Signer::from_seed(key, &[7; 32])).unwrap().0,
+    };
+    let (registry, port) = Registry::bind(parts).await.unwrap();
+    let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
+    let mut serving = JoinSet::new();
+    serving.spawn(async { axum::serve(listener, router).await.unwrap() });
+    (registry, serving)
 }
 
 /// Starts the hosts' server in a folder. Returns it, its address, and the site's connections for

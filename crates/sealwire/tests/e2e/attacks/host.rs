@@ -1,28 +1,24 @@
 //! What a host can reach on the machine if somebody else gives it orders.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use access::{ApiTokens, Gate};
 use async_nats::{Client, Request};
 use engine::{Authority, HostAddress, accounts::ALL_HEARTBEATS};
 use futures::StreamExt as _;
-use ledger::Ledger;
 use model::{
     derive,
     mirror::{self, Answer},
 };
-use registry::{Image, Parts, Readers, Registry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tlog::{KeyName, Signer};
 use tokio::task::JoinSet;
 
 use crate::{
-    rig::{Running, host, hosts_server},
+    rig::{Running, host, hosts_server, registry_with},
     site::DEADLINE,
 };
 
@@ -35,7 +31,7 @@ struct Host {
     data: Client,
     folder: PathBuf,
     log: PathBuf,
-    _serving: JoinSet<io::Result<()>>,
+    _serving: JoinSet<()>,
     _engines: [Running; 2],
 }
 
@@ -48,21 +44,9 @@ impl Host {
         let mut signs_of_life = control.subscribe(ALL_HEARTBEATS).await.unwrap();
         control.flush().await.unwrap();
 
-        let built =
-            format!("{}/../../target/components/{component}.wasm", env!("CARGO_MANIFEST_DIR"));
-        let key = KeyName::parse("test").unwrap();
-        let parts = Parts {
-            images: vec![Image::new(component, "0.1.0", &fs::read(built).unwrap())],
-            folder: registry::folder_in(home),
-            gate: Gate::new(ApiTokens::load(access::path_in(home)).unwrap()),
-            ledger: Ledger::open(&home.join("log"), Signer::from_seed(key, &[7; 32])).unwrap().0,
-        };
-        let (registry, port) = Registry::bind(parts).await.unwrap();
+        let (registry, serving) = registry_with(home, component).await;
         let reference = registry.image(component).unwrap().reference();
         let image = format!("{}/{reference}", registry.address());
-        let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
-        let mut serving = JoinSet::new();
-        serving.spawn(async { axum::serve(listener, router).await });
 
         let folder = home.join("wash");
         let start = host(&folder, "site", &authority, (nats, registry.address()), true);
