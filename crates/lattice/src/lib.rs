@@ -1,11 +1,13 @@
 //! Runs workloads on the available hosts, which are stock hosts of wasmCloud.
 //!
 //! A [`Workload`] is what a host is asked to run; a [`Deployment`] says how many run it, and where.
-//! [`Reconciler`] decides what is asked of whom; [`run()`] asks.
+//! [`Reconciler`] decides what is asked of whom; [`run()`] asks. [`Workload::manifest`] says the
+//! same to the operator of a Kubernetes cluster.
 
 pub mod desired;
 mod heartbeat;
 mod host;
+mod manifest;
 mod question;
 mod reconciler;
 mod run;
@@ -13,6 +15,7 @@ mod standing;
 mod workload;
 
 pub use heartbeat::{Heartbeat, HostId};
+pub use manifest::{Cluster, InvalidRegistryName, RegistryName};
 pub use question::{Answer, Asked, Question, State, Ticket};
 pub use reconciler::{Change, Reconciler, SETTLE};
 pub use run::{Parts, run};

@@ -62,7 +62,7 @@ impl fmt::Display for InstanceId {
 pub struct Workload {
     /// Namespace of the workload.
     pub namespace: String,
-    /// Name of the workload. Workloads of the same name on several hosts share their messages.
+    /// Name of the workload.
     pub name: String,
     /// The components and interfaces of the workload.
     pub wit_world: WitWorld,
@@ -99,7 +99,7 @@ pub struct Component {
 #[derive(Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalResources {
-    /// Values by key. The host interprets the key `subscriptions` itself.
+    /// Values by key. The host interprets some keys itself, such as `subscriptions`.
     pub config: BTreeMap<String, String>,
     /// Servers that the component may call, each as scheme, host and port; none if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -148,6 +148,12 @@ impl Workload {
         }
     }
 
+    /// Whether only the host that the site itself starts may run it.
+    #[must_use]
+    pub const fn is_for_own_host(&self) -> bool {
+        self.is_for_own_host
+    }
+
     /// The same workload, which no host on another machine may run.
     #[must_use]
     pub const fn for_own_host(mut self) -> Self {
@@ -184,6 +190,17 @@ impl Component {
             pool_size: 1,
             local_resources: LocalResources { config: pairs(config), ..LocalResources::default() },
         }
+    }
+
+    /// The same component, which takes the messages on this subject. Wherever a component of its
+    /// name takes them, one of all those takes each.
+    #[must_use]
+    pub fn taking(mut self, subject: &str) -> Self {
+        // By default a host names the group after the workload, and an operator of Kubernetes calls
+        // each replica differently: then each of them would take each message.
+        let keys = [("subscriptions", subject), ("consumer_group", &self.name)];
+        self.local_resources.config.extend(pairs(&keys));
+        self
     }
 
     /// Digest of the image.

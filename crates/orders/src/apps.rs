@@ -78,6 +78,14 @@ pub fn look(data_dir: &Path) -> Result<usize, AppsError> {
     Ok(Kept::read(&data_dir.join(NAME))?.deployments.len())
 }
 
+/// What was deployed last in a data directory, of what a site runs of its own accord.
+///
+/// # Errors
+/// The file cannot be read or is damaged, or what was deployed cannot be run.
+pub fn newest(data_dir: &Path, built_in: &BuiltIn) -> Result<Desired, AppsError> {
+    Ok(Desired::parse(Kept::read(&data_dir.join(NAME))?.state(), built_in)?)
+}
+
 /// What deployments need of a site.
 pub struct Parts {
     /// The site's data directory.

@@ -75,6 +75,12 @@ impl Image {
         format!("{}:{version}", self.repository)
     }
 
+    /// Whether it is that of the site's own component with this name.
+    #[must_use]
+    pub fn is_of(&self, component: &str) -> bool {
+        self.repository.as_str() == format!("{OWN}/{component}")
+    }
+
     /// The manifest and all to which it refers.
     pub(crate) fn contents(&self) -> impl Iterator<Item = (&Digest, &Arc<[u8]>)> {
         std::iter::once((&self.digest, &self.manifest)).chain(&self.blobs)
@@ -105,7 +111,7 @@ impl Images {
 
     /// The component with this name.
     pub(crate) fn of_component(&self, name: &str) -> Option<&Image> {
-        self.0.values().find(|image| image.repository.as_str() == format!("{OWN}/{name}"))
+        self.0.values().find(|image| image.is_of(name))
     }
 
     pub(crate) fn repositories(&self) -> impl Iterator<Item = &Repository> {

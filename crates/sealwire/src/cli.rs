@@ -13,7 +13,7 @@ pub(crate) use self::{
         MeasureArguments, PollingArguments, PollingPart, SiteArguments, SitePart,
     },
     ca::{CaArguments, CaCommand},
-    component::{ComponentArguments, ComponentCommand},
+    component::{ComponentArguments, ComponentCommand, ManifestsArguments},
     host::{AddArguments, HostArguments, HostCommand, RunArguments},
     import::{ImportArguments, ImportCommand},
     map::{MapArguments, MapCommand, MapTestArguments},
@@ -104,7 +104,8 @@ pub(crate) enum Command {
     /// Make and renew the certificate for ports that other machines reach, with an authority of the
     /// site's own.
     Ca(CaArguments),
-    /// Export this version's WebAssembly components as OCI images.
+    /// Take this version's WebAssembly components elsewhere: as OCI images, or into a Kubernetes
+    /// cluster.
     Component(ComponentArguments),
     /// Check the configuration file, or show every setting and where its value comes from.
     Config(ConfigArguments),

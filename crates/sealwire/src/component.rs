@@ -1,14 +1,24 @@
 //! `sealwire component`: this version's components, for registries and hosts elsewhere.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
+use lattice::Cluster;
+use serde_json::json;
 
 use crate::{
-    cli::{ComponentArguments, ComponentCommand},
-    components, output,
+    cli::{ComponentArguments, ComponentCommand, ManifestsArguments},
+    components, output, processors,
 };
 
-pub(crate) fn run(arguments: &ComponentArguments) -> Result<()> {
-    let ComponentCommand::Export { folder } = &arguments.command;
+pub(crate) fn run(arguments: ComponentArguments) -> Result<()> {
+    match arguments.command {
+        ComponentCommand::Export { folder } => export(&folder),
+        ComponentCommand::Manifests(arguments) => manifests(arguments),
+    }
+}
+
+fn export(folder: &Path) -> Result<()> {
     let images = site::images(&components::all());
     if images.is_empty() {
         bail!("this sealwire was built without components: build it with `cargo xtask build`");
@@ -17,5 +27,16 @@ pub(crate) fn run(arguments: &ComponentArguments) -> Result<()> {
     for image in &images {
         output::line(&format!("{}@{}", image.name(), image.digest()));
     }
+    Ok(())
+}
+
+fn manifests(arguments: ManifestsArguments) -> Result<()> {
+    let ManifestsArguments { registry, pull_secret, group, replicas, processors, data_dir } =
+        arguments;
+    let processors = processors.as_deref().map(processors::read).transpose()?.unwrap_or_default();
+    let cluster = Cluster { registry, pull_secret, group, replicas };
+    let manifests = site::manifests(&data_dir, &components::all(), &processors, &cluster)?;
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": manifests });
+    serde_json::to_string_pretty(&list)?.lines().for_each(output::json);
     Ok(())
 }

@@ -64,7 +64,7 @@ fn run() -> Result<()> {
     match command {
         Command::Up(arguments) => up::run(*arguments),
         Command::Ca(arguments) => ca::run(&arguments),
-        Command::Component(arguments) => component::run(&arguments),
+        Command::Component(arguments) => component::run(arguments),
         Command::Config(arguments) => config::run(&arguments, &settings),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Backup(arguments) => backup::run(&arguments),

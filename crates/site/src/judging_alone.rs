@@ -130,7 +130,7 @@ impl JudgingAlone {
         }
         let tokens = operator.tokens().clone();
         let parts = Parts {
-            images,
+            images: images.clone(),
             folder: registry::folder_in(data_dir.path()),
             gate: Gate::new(operator.tokens().clone()),
             ledger: ledger.clone(),
@@ -140,13 +140,13 @@ impl JudgingAlone {
         let missing = |name| UpError::machine(ComponentMissing(name));
         let pangea = pangea_http::Config::load(&data_dir.pangea()).map_err(UpError::folder)?;
         let mut wanted = vec![
-            workloads::judging(&registry).map_err(missing)?,
-            workloads::checking(&registry, &pangea.fields_json()).map_err(missing)?,
+            workloads::judging(&images).map_err(missing)?,
+            workloads::checking(&images, &pangea.fields_json()).map_err(missing)?,
         ];
         wanted.extend(processors.iter().map(workloads::processing));
         let wanted = wanted.into_iter().map(workloads::everywhere).collect();
-        let logger_digest = workloads::logger_digest(&registry).map_err(missing)?;
-        let digest = workloads::reader_digest(&registry).map_err(missing)?;
+        let logger_digest = workloads::logger_digest(&images).map_err(missing)?;
+        let digest = workloads::reader_digest(&images).map_err(missing)?;
         let (standing, mut watch_standing) = watch::channel(Standing::default());
         let stop = services.stop.clone();
         let (hosts_changes, mut hosts_changed) = mpsc::channel(CHANGES_MAX);

@@ -3,7 +3,8 @@
 //!
 //! [`run`] starts everything with both engines, watches it and stops it in order; [`START`] is what
 //! a start reads from the data directory. [`log_alone`] serves a log without the rest of a site,
-//! and [`judging_alone`] has its readings judged.
+//! and [`judging_alone`] has its readings judged. [`manifests()`] says what a Kubernetes cluster
+//! can run for a site.
 
 pub mod judging_alone;
 pub mod log_alone;
@@ -14,6 +15,7 @@ mod config;
 mod deploying;
 mod error;
 mod listening;
+mod manifests;
 mod mirror;
 mod operators;
 mod outages;
@@ -29,6 +31,7 @@ mod workloads;
 
 pub use config::{Config, FILES_MAX, Listen};
 pub use error::{Cause, ServiceEnded, UpError};
+pub use manifests::{ManifestError, manifests};
 pub use mirror::{Mirror, MirrorFileError};
 pub use processors::{ImageName, InvalidImageName, InvalidProcessors, Processor, Processors};
 pub use start_files::START;

@@ -27,7 +27,7 @@ use orders::{
 use page_http::{PageHost, WorkloadName};
 use poll::{Counters, Guard, RefusedOrder};
 use prometheus::Histogram;
-use registry::{Parts, Readers, Registry};
+use registry::{Image, Parts, Readers, Registry};
 use services::{
     applications::{
         Counters as EventCounters, Desk, checking::Checking, forwarded::Forwarded, hearing::Hearing,
@@ -245,8 +245,9 @@ impl<'a> Site<'a> {
         let failed = IoFailure::of("cannot write the operator's certificate");
         self.operator_files = Some(files.map_err(failed).map_err(UpError::folder)?);
         progress("starting wash host");
+        let images = workloads::images(&config.components);
         let parts = Parts {
-            images: workloads::images(&config.components),
+            images: images.clone(),
             folder: registry::folder_in(self.data_dir.path()),
             gate: self.gate.clone(),
             ledger: self.ledger.clone(),
@@ -255,7 +256,7 @@ impl<'a> Site<'a> {
         self.services.run(registry.cleaning());
         let pangea = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
         let workload = WorkloadName::random();
-        let deploying = self.deploy(&registry, &workload, &pangea, &config)?;
+        let deploying = self.deploy((&images, &registry), &workload, &pangea, &config)?;
         let accepted = deploying.accepted(workloads::SENSOR_READER);
         let logger = deploying.accepted(workloads::EVENT_LOGGER);
         let desk = self.hear_applications(applications, data.clone(), logger);
@@ -333,15 +334,14 @@ impl<'a> Site<'a> {
     /// Lets operators deploy components, and tells what is deployed.
     fn deploy(
         &self,
-        registry: &Registry,
+        (images, registry): (&[Image], &Registry),
         page: &WorkloadName,
         pangea: &pangea_http::Config,
         config: &Config,
     ) -> Result<Deploying, UpError> {
         let missing = |name| UpError::machine(ComponentMissing(name));
-        let mut own =
-            workloads::workloads(registry, page, &pangea.fields_json()).map_err(missing)?;
-        let mirroring = config.mirror.as_ref().map(|to| workloads::mirroring(registry, to));
+        let mut own = workloads::workloads(images, page, &pangea.fields_json()).map_err(missing)?;
+        let mirroring = config.mirror.as_ref().map(|to| workloads::mirroring(images, to));
         own.extend(mirroring.transpose().map_err(missing)?);
         let (data_dir, ledger) = (self.data_dir.path().to_owned(), self.ledger.clone());
         let built_in = workloads::built_in(own, &config.processors);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lattice::{Component, Deployment, HostInterface, Replicas, Workload, desired::BuiltIn};
 use model::{derive, mirror, submission};
 use page_http::WorkloadName;
-use registry::{Image, Registry};
+use registry::Image;
 
 use crate::{
     mirror::Mirror,
@@ -69,14 +69,14 @@ pub(crate) fn everywhere(workload: Workload) -> Deployment {
 /// JSON which fields the log's events may have.
 ///
 /// # Errors
-/// The name of a component that the registry does not have.
+/// The name of a component of which there is no image.
 pub(crate) fn workloads(
-    registry: &Registry,
+    images: &[Image],
     page: &WorkloadName,
     fields: &str,
 ) -> Result<Vec<Workload>, &'static str> {
-    let gateway = Component::new(HTTP_GATEWAY, image(registry, HTTP_GATEWAY)?.reference(), &[]);
-    let ui = Component::new(UI, image(registry, UI)?.reference(), &[]);
+    let gateway = Component::new(HTTP_GATEWAY, image(images, HTTP_GATEWAY)?.reference(), &[]);
+    let ui = Component::new(UI, image(images, UI)?.reference(), &[]);
     // A host routes by the request's host name, and only the page's port knows this one.
     let page_name = [("host", page.as_str())];
     let web = Workload::new(
@@ -89,20 +89,17 @@ pub(crate) fn workloads(
     );
     // The page's port asks this machine's host alone.
     let web = web.for_own_host();
-    Ok(vec![judging(registry)?, checking(registry, fields)?, web])
+    Ok(vec![judging(images)?, checking(images, fields)?, web])
 }
 
 /// The workload that judges readings.
 ///
 /// # Errors
 /// As [`workloads`].
-pub(crate) fn judging(registry: &Registry) -> Result<Workload, &'static str> {
-    let reader = image(registry, SENSOR_READER)?;
-    let reader = Component::new(
-        SENSOR_READER,
-        reader.reference(),
-        &[("subscriptions", derive::SUBJECT), (derive::DIGEST_KEY, &reader.digest())],
-    );
+pub(crate) fn judging(images: &[Image]) -> Result<Workload, &'static str> {
+    let reader = image(images, SENSOR_READER)?;
+    let config = [(derive::DIGEST_KEY, &*reader.digest())];
+    let reader = Component::new(SENSOR_READER, reader.reference(), &config).taking(derive::SUBJECT);
     Ok(Workload::new(
         SENSOR_READER,
         vec![reader],
@@ -121,10 +118,11 @@ pub(crate) fn is_processor(workload: &str) -> bool {
 /// The workload of a user's processor.
 pub(crate) fn processing(Processor { name, image, .. }: &Processor) -> Workload {
     let workload = format!("{PROCESSOR}{name}");
-    let config = [("subscriptions", &*name.subject()), (derive::DIGEST_KEY, image.digest())];
+    let config = [(derive::DIGEST_KEY, image.digest())];
+    let component = Component::new(&workload, image.reference(), &config).taking(&name.subject());
     Workload::new(
         &workload,
-        vec![Component::new(&workload, image.reference(), &config)],
+        vec![component],
         vec![
             HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
             HostInterface::new(CONFIG, &["store"], &[]),
@@ -133,17 +131,14 @@ pub(crate) fn processing(Processor { name, image, .. }: &Processor) -> Workload 
 }
 
 /// The workload that checks events of applications.
-pub(crate) fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'static str> {
-    let logger = image(registry, EVENT_LOGGER)?;
+pub(crate) fn checking(images: &[Image], fields: &str) -> Result<Workload, &'static str> {
+    let logger = image(images, EVENT_LOGGER)?;
     let digest = logger.digest();
-    let config = [
-        ("subscriptions", submission::SUBJECT),
-        (derive::DIGEST_KEY, &digest),
-        (submission::SCHEMA_KEY, fields),
-    ];
+    let config = [(derive::DIGEST_KEY, &*digest), (submission::SCHEMA_KEY, fields)];
+    let logger = Component::new(EVENT_LOGGER, logger.reference(), &config);
     Ok(Workload::new(
         EVENT_LOGGER,
-        vec![Component::new(EVENT_LOGGER, logger.reference(), &config)],
+        vec![logger.taking(submission::SUBJECT)],
         vec![
             HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
             HostInterface::new(CONFIG, &["store"], &[]),
@@ -155,25 +150,25 @@ pub(crate) fn checking(registry: &Registry, fields: &str) -> Result<Workload, &'
 ///
 /// # Errors
 /// As [`workloads`].
-pub(crate) fn logger_digest(registry: &Registry) -> Result<String, &'static str> {
-    Ok(image(registry, EVENT_LOGGER)?.digest())
+pub(crate) fn logger_digest(images: &[Image]) -> Result<String, &'static str> {
+    Ok(image(images, EVENT_LOGGER)?.digest())
 }
 
 /// The workload that calls a mirror's server. The host lets it call that server alone.
 ///
 /// # Errors
 /// As [`workloads`].
-pub(crate) fn mirroring(registry: &Registry, to: &Mirror) -> Result<Workload, &'static str> {
-    let api = image(registry, PANGEA_API)?;
+pub(crate) fn mirroring(images: &[Image], to: &Mirror) -> Result<Workload, &'static str> {
+    let api = image(images, PANGEA_API)?;
     let digest = api.digest();
     let config = [
-        ("subscriptions", mirror::SUBJECT),
-        (derive::DIGEST_KEY, &digest),
+        (derive::DIGEST_KEY, &*digest),
         (mirror::ENDPOINT_KEY, to.endpoint.as_str()),
         (mirror::TOKEN_KEY, to.token.as_str()),
     ];
-    let component =
-        Component::new(PANGEA_API, api.reference(), &config).allowed_to_call(to.endpoint.origin());
+    let component = Component::new(PANGEA_API, api.reference(), &config)
+        .taking(mirror::SUBJECT)
+        .allowed_to_call(to.endpoint.origin());
     let workload = Workload::new(
         PANGEA_API,
         vec![component],
@@ -191,10 +186,10 @@ pub(crate) fn mirroring(registry: &Registry, to: &Mirror) -> Result<Workload, &'
 ///
 /// # Errors
 /// As [`workloads`].
-pub(crate) fn reader_digest(registry: &Registry) -> Result<String, &'static str> {
-    Ok(image(registry, SENSOR_READER)?.digest())
+pub(crate) fn reader_digest(images: &[Image]) -> Result<String, &'static str> {
+    Ok(image(images, SENSOR_READER)?.digest())
 }
 
-fn image<'a>(registry: &'a Registry, name: &'static str) -> Result<&'a Image, &'static str> {
-    registry.image(name).ok_or(name)
+fn image<'a>(images: &'a [Image], name: &'static str) -> Result<&'a Image, &'static str> {
+    images.iter().find(|image| image.is_of(name)).ok_or(name)
 }

@@ -24,6 +24,7 @@ mod fleet;
 mod flood;
 mod foreign_logs;
 mod house;
+mod kubernetes;
 mod lattice_of_hosts;
 mod mqtt;
 mod off_loopback;

@@ -129,11 +129,13 @@ pub(crate) fn host(
     wash_host::prepare(found(&release::WASH), &config).unwrap()
 }
 
-fn free_address() -> SocketAddr {
+/// A port of loopback that nobody uses.
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
-fn found(release: &release::Release) -> PathBuf {
+/// The program of an engine.
+pub(crate) fn found(release: &release::Release) -> PathBuf {
     engine::find(release, &|_| {}).unwrap()
 }
 
