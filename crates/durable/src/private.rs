@@ -1,6 +1,7 @@
 //! Folders and files that only their owner can use.
 
 use std::{
+    env,
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -13,6 +14,11 @@ const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Permission bits of all other accounts, which are removed.
 const OTHERS: u32 = 0o077;
+/// Variable that names the folder of what systemd has handed to this service (`LoadCredential=`).
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// The bit by which such a file shows that somebody is on its access list: the service's account,
+/// which does not own the file.
+const LISTED: u32 = 0o040;
 
 /// Creates a folder and its missing parents for their owner alone.
 ///
@@ -36,7 +42,10 @@ pub fn private_file() -> OpenOptions {
 /// The file's metadata cannot be read.
 pub fn open_to_others(path: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-    Ok((mode & OTHERS != 0).then_some(mode))
+    let folder = env::var_os(CREDENTIALS);
+    let is_credential = folder.is_some_and(|folder| path.parent() == Some(Path::new(&folder)));
+    let others = if is_credential { OTHERS & !LISTED } else { OTHERS };
+    Ok((mode & others != 0).then_some(mode))
 }
 
 /// The result of [`close_to_others`].

@@ -1,7 +1,8 @@
 //! What runs a site elsewhere: the units for systemd.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -38,4 +39,22 @@ fn units_are_as_systemd_reads_them() {
         units += 1;
     }
     assert!(units > 0);
+}
+
+#[test]
+fn a_credential_of_a_service_is_its_own_and_other_files_are_as_private_as_they_look() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("host.json");
+    fs::write(&file, "{}").unwrap();
+    let said = |mode: u32, credentials: &Path| {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealwire"));
+        command.args(["host", "run"]).arg(&file).env("CREDENTIALS_DIRECTORY", credentials);
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    // systemd puts the service's account on the file's access list, and its mode shows that.
+    assert!(said(0o440, folder.path()).contains("is no host's file"));
+    for (mode, credentials) in [(0o440, Path::new("/elsewhere")), (0o444, folder.path())] {
+        assert!(said(mode, credentials).contains("other accounts may read"), "{mode:o}");
+    }
 }
