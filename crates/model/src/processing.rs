@@ -142,6 +142,17 @@ pub struct Question {
     pub events: Vec<Seen>,
 }
 
+impl Question {
+    /// As it is sent.
+    ///
+    /// # Panics
+    /// Never: a question has only text keys.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a question has only text keys")
+    }
+}
+
 /// What a processor sees of a sealed event.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Seen {

@@ -10,7 +10,8 @@ mod map;
 pub(crate) use self::{
     bench::{
         ApiServeArguments, BenchArguments, BenchCommand, LedgerLoadArguments, LedgerServeArguments,
-        MeasureArguments, PollingArguments, PollingPart, SiteArguments, SitePart,
+        MeasureArguments, PipelineArguments, PipelinePart, PollingArguments, PollingPart,
+        SiteArguments, SitePart,
     },
     ca::{CaArguments, CaCommand},
     component::{ComponentArguments, ComponentCommand, ManifestsArguments},

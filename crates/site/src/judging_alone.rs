@@ -1,14 +1,18 @@
 //! A log, its pipeline and a host with the components that judge and check, without the rest of a
 //! site: no sensors, no page. `sealwire bench pipeline` measures it.
 
-use std::{path::Path, str::FromStr as _, time::Duration};
+use std::{path::Path, slice, str::FromStr as _, time::Duration};
 
 use access::{Gate, Scope, TokenDescription, TokenName};
+use async_nats::{Client, Request};
 use data_dir::DataDir;
 use engine::{Change, Engine, find, release, wash_host};
-use lattice::Standing;
+use lattice::{Deployment, Standing};
 use ledger::{Batch, Ledger, Writer};
-use model::{Event, processing::ProcessorName};
+use model::{
+    Event,
+    processing::{ProcessorName, Question, VERSION},
+};
 use orders::SiteLog;
 use registry::{Parts, Readers, Registry, no_room};
 use services::{
@@ -20,7 +24,10 @@ use services::{
     progress::progress,
     timings,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{sleep, timeout},
+};
 
 use crate::{
     bus,
@@ -36,6 +43,11 @@ use crate::{
 
 /// Changes of engines that nobody has heard yet.
 const CHANGES_MAX: usize = 16;
+/// Time that a component has to answer a question, and the pause before it is asked again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_millis(2);
+/// Time that a component has until it answers.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Name of the component that each processor runs.
 const PROCESSOR: &str = "test-processor";
 
@@ -51,6 +63,9 @@ pub struct JudgingAlone {
     pub desk: Desk,
     /// An application.
     pub application: TokenDescription,
+    processor: Option<ImageName>,
+    want: watch::Sender<Vec<Deployment>>,
+    data: Client,
     services: Part,
     engines: Part,
     writer: Writer,
@@ -121,11 +136,13 @@ impl JudgingAlone {
         let Connections { control, data, .. } = bus.connections;
 
         let mut images = workloads::images(components);
-        let mut processors = Processors::default();
+        let (mut processors, mut processor_image) = (Processors::default(), None);
         if let Some((component, names)) = processor {
             let own = [(String::from(PROCESSOR), component.to_vec())];
             let image = workloads::images(&own).remove(0);
-            processors = Processors::of(names, &ImageName::own(&image));
+            let name = ImageName::own(&image);
+            processors = Processors::of(names, &name);
+            processor_image = Some(name);
             images.push(image);
         }
         let tokens = operator.tokens().clone();
@@ -145,6 +162,7 @@ impl JudgingAlone {
         ];
         wanted.extend(processors.iter().map(workloads::processing));
         let wanted = wanted.into_iter().map(workloads::everywhere).collect();
+        let (want, watch_wanted) = watch::channel(wanted);
         let logger_digest = workloads::logger_digest(&images).map_err(missing)?;
         let digest = workloads::reader_digest(&images).map_err(missing)?;
         let (standing, mut watch_standing) = watch::channel(Standing::default());
@@ -154,12 +172,7 @@ impl JudgingAlone {
             while hosts_changed.recv().await.is_some() {}
         });
         let reconciling = lattice::run(
-            lattice::Parts {
-                bus: control,
-                wanted: watch::channel(wanted).1,
-                standing,
-                changes: hosts_changes,
-            },
+            lattice::Parts { bus: control, wanted: watch_wanted, standing, changes: hosts_changes },
             stop.clone(),
         );
         services.spawn("the reconciler", async { Ok(reconciling.await?) });
@@ -205,7 +218,7 @@ impl JudgingAlone {
         services.run(Checking { logger: data.clone(), accepted, waiting });
         services.run(Judging {
             ledger: ledger.clone(),
-            reader: data,
+            reader: data.clone(),
             accepted: watch::channel(Digests::from([digest])).1,
             standings,
             judged: tell_judged,
@@ -224,11 +237,38 @@ impl JudgingAlone {
             processed,
             desk,
             application,
+            processor: processor_image,
+            want,
+            data,
             services,
             engines,
             writer,
             _data_dir,
         })
+    }
+
+    /// Has the host run the processor with which this was started under a further name. Returns
+    /// once it answers.
+    ///
+    /// # Errors
+    /// This was started without a processor, or it does not answer.
+    pub async fn start_processor(&self, name: &ProcessorName) -> Result<(), UpError> {
+        let image = self.processor.as_ref().ok_or(ComponentMissing(PROCESSOR));
+        let image = image.map_err(UpError::machine)?;
+        let names = Processors::of(slice::from_ref(name), image);
+        let added = names.iter().map(workloads::processing).map(workloads::everywhere);
+        self.want.send_modify(|wanted| wanted.extend(added));
+        let question = Question { version: VERSION, processor: name.clone(), events: Vec::new() };
+        let question = question.to_json();
+        let asked =
+            || Request::new().payload(question.clone().into()).timeout(Some(ANSWER_TIMEOUT));
+        let answers = async {
+            while self.data.send_request(name.subject(), asked()).await.is_err() {
+                // Nobody hears the question yet.
+                sleep(ASK_AGAIN).await;
+            }
+        };
+        timeout(START_TIMEOUT, answers).await.map_err(UpError::machine)
     }
 
     /// Stops everything in order.

@@ -19,6 +19,8 @@ pub(super) fn table(
         let here = here.map_or_else(|| String::from("-"), |figure| format!("{figure:.decimals$}"));
         table.push_str(&format!("{what:<48}{here:>14}{aim:>18}\n"));
     }
-    table.push_str(&format!("the site's flags: {}\n", flags.join(" ")));
+    if !flags.is_empty() {
+        table.push_str(&format!("the site's flags: {}\n", flags.join(" ")));
+    }
     table
 }

@@ -17,8 +17,9 @@ pub(crate) enum BenchCommand {
     /// Measure Pangea's API over a log with a year of readings: logging, searches, plots,
     /// rebuilding the index.
     Api(MeasureArguments),
-    /// Measure judging: readings through the ledger, the component on a host, and back.
-    Pipeline(MeasureArguments),
+    /// Measure components: readings through the ledger, a component on a host, and back; hosts that
+    /// die; the mirror.
+    Pipeline(PipelineArguments),
     /// Measure polling beside bare requests of the same client library: polls per second, how late
     /// they are, memory and start with 100,000 sensors.
     Polling(PollingArguments),
@@ -69,6 +70,28 @@ pub(crate) struct PollingArguments {
     /// Parts to measure, separated by commas [default: all].
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     pub(crate) parts: Vec<PollingPart>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PipelineArguments {
+    #[command(flatten)]
+    pub(crate) measure: MeasureArguments,
+    /// Parts to measure, separated by commas [default: all].
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub(crate) parts: Vec<PipelinePart>,
+}
+
+/// A part of `sealwire bench pipeline`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum PipelinePart {
+    /// How many readings a second are judged and events checked, and how soon.
+    Judging,
+    /// How long nothing is judged when a host dies.
+    Hosts,
+    /// How long a start takes without a network.
+    AirGap,
+    /// How many events a second are mirrored to another site.
+    Mirror,
 }
 
 /// A part of `sealwire bench polling`.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::site::sealwire;
+use crate::{off_loopback::Elsewhere, site::sealwire};
 
 /// All parts but those that need a large fleet to say anything.
 const PARTS: &str = "--parts=slow,most,long,overload,kills";
@@ -74,7 +74,7 @@ fn polling_is_measured_beside_bare_requests() {
 }
 
 #[test]
-fn judging_is_measured_beside_the_ledger_alone() {
+fn components_are_measured_beside_the_ledger_alone() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path().to_str().unwrap();
     let (exit, printed, errors) =
@@ -89,8 +89,16 @@ fn judging_is_measured_beside_the_ledger_alone() {
         "derived_p50_ms_1k",
         "derived_p99_ms_1k",
         "events_per_s",
+        "cold_start_ms",
+        "host_kill_gap_ms",
+        "host_replace_s",
+        "pangea_mirror_per_s",
+        "host_rss_mb",
     ] {
         assert!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {printed}");
     }
+    // It needs a network namespace, as a machine elsewhere does.
+    let is_measured = figures["air_gap_start_s"].as_f64().is_some_and(|figure| figure > 0.0);
+    assert_eq!(is_measured, Elsewhere::new().is_ok(), "{printed}");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0, "nothing is left behind");
 }

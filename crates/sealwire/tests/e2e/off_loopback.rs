@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A network of two machines: this one and another.
-struct Elsewhere {
+pub(crate) struct Elsewhere {
     name: String,
     /// Address of this machine there.
     here: String,
@@ -38,7 +38,7 @@ impl Elsewhere {
     ///
     /// # Errors
     /// This account or system cannot; the text says what.
-    fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let (chance, third, fourth): (u32, u8, u8) = rand::random();
         let (name, fourth) = (format!("sw{chance:08x}"), fourth & 0xfc);
         let (here, there) =

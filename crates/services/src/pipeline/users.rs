@@ -42,8 +42,7 @@ impl Dialect for UsersProcessor {
 
     fn body(&self, Question { sightings, .. }: &Question<Seen>) -> Vec<u8> {
         let (processor, events) = (self.name.clone(), sightings.clone());
-        let question = processing::Question { version: VERSION, processor, events };
-        serde_json::to_vec(&question).expect("a question has only text keys")
+        processing::Question { version: VERSION, processor, events }.to_json()
     }
 
     fn take(&self, answer: &[u8], accepted: &Digests, asked: &[Seen]) -> Result<Taken, String> {

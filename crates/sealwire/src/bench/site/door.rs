@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
-    net::{Ipv4Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -19,10 +19,7 @@ impl Door {
         if self != Self::Tls {
             return Ok(Vec::new());
         }
-        let here = own_address()?.to_string();
-        order(program, folder, &["ca", "init"])?;
-        order(program, folder, &["ca", "issue", "--host", &here])?;
-        Ok(vec![format!("--nats-listen={here}")])
+        Ok(vec![format!("--nats-listen={}", certify(program, folder)?)])
     }
 
     /// Lets a fleet into a site that runs. Returns what the fleet is told.
@@ -62,18 +59,26 @@ pub(in crate::bench) fn add(
     Ok((begin.elapsed(), credentials))
 }
 
-/// Gives an order to the site of a folder.
-fn order(program: &Path, folder: &Path, words: &[&str]) -> Result<()> {
+/// Makes a certificate for the site of a folder. Returns the address that it is for.
+pub(in crate::bench) fn certify(program: &Path, folder: &Path) -> Result<IpAddr> {
+    let here = own_address()?;
+    order(program, folder, &["ca", "init"])?;
+    order(program, folder, &["ca", "issue", "--host", &here.to_string()])?;
+    Ok(here)
+}
+
+/// Gives an order to the site of a folder. Returns what it printed.
+pub(in crate::bench) fn order(program: &Path, folder: &Path, words: &[&str]) -> Result<String> {
     let mut order = Command::new(program);
     order.args(words).arg("--data-dir").arg(data_dir(folder));
     let output = order.stdin(Stdio::null()).output().context("cannot give an order")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`sealwire {}` failed: {said}", words.join(" "));
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// An address of this machine that is not loopback.
-fn own_address() -> Result<std::net::IpAddr> {
+fn own_address() -> Result<IpAddr> {
     /// An address for documentation (RFC 5737, section 3), to which nothing is sent.
     const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;

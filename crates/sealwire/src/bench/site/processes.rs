@@ -46,6 +46,12 @@ impl Processes {
     }
 }
 
+/// A child of a process that runs this program.
+pub(super) fn child_named(parent: u32, program: &str) -> Option<u32> {
+    let children = all().ok()?.into_iter().filter(|(_, of, name)| *of == parent && name == program);
+    children.map(|(child, ..)| child).next()
+}
+
 /// Every process with its parent and its program's name. Processes that end meanwhile are left out.
 fn all() -> Result<Vec<(u32, u32, String)>> {
     let entries = fs::read_dir("/proc").context("this system has no /proc")?;

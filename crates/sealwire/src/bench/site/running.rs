@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::Read as _,
     net::{Ipv4Addr, TcpListener},
@@ -25,7 +25,7 @@ use site::log_alone::LogAlone;
 use super::{
     load::{Load, data_dir, tally},
     looking::{Lag, Page, Status},
-    processes::Processes,
+    processes::{Processes, child_named},
 };
 use crate::bench::ledger::Killed;
 
@@ -41,6 +41,8 @@ const TAKE_UP_MAX: Duration = Duration::from_secs(600);
 pub(in crate::bench) const COMPLETE: f64 = 0.97;
 /// How long a site waits for the answers to the polls that it sent last: twice its timeout.
 const ANSWERS_MAX: Duration = Duration::from_secs(1);
+/// Ports of a site that has any that are free.
+const ANY_PORTS: [(&str, u16); 4] = [("http", 0), ("log", 0), ("nats", 0), ("mqtt", 0)];
 /// Pause between two looks at what is awaited.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -58,7 +60,7 @@ pub(in crate::bench) struct Run {
 
 /// The site's own process.
 #[derive(Debug)]
-struct Site {
+pub(in crate::bench) struct Site {
     process: Killed,
     program: PathBuf,
     folder: PathBuf,
@@ -137,14 +139,11 @@ pub(in crate::bench) fn start_again(
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let agent = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).build().into();
     let url = format!("http://{free}/metrics");
-    let has_polled = || {
-        // Until it listens, nobody answers.
-        let Ok(mut metrics) = http_client::get(&agent, &url).call() else { return Ok(None) };
-        let metrics = metrics.body_mut().read_to_string()?;
-        let polls = metrics.lines().find_map(|line| line.strip_prefix("sealwire_polls_total "));
-        Ok(polls.filter(|polls| *polls != "0").map(drop))
-    };
-    let ports = [("http", 0), ("log", free.port()), ("nats", 0), ("mqtt", 0)].into();
+    // Until it listens, nobody answers.
+    let polls = || metric(&agent, &url, "sealwire_polls_total").unwrap_or_default();
+    let has_polled = || Ok(polls().filter(|polls| *polls > 0).map(drop));
+    let mut ports = BTreeMap::from(ANY_PORTS);
+    ports.insert("log", free.port());
     let flags: Vec<String> = flags.iter().copied().map(String::from).collect();
     let mut up = Site::up(program, folder, &flags, &ports);
     let begin = Instant::now();
@@ -153,6 +152,31 @@ pub(in crate::bench) fn start_again(
     let elapsed = begin.elapsed();
     stop(&mut site.0).context("the site does not stop")?;
     Ok(elapsed)
+}
+
+/// Starts a site by another program, which gets the site's command as its last arguments. Returns
+/// the time until everything answers.
+pub(in crate::bench) fn start_within(
+    by: &[&str],
+    program: &Path,
+    folder: &Path,
+) -> Result<Duration> {
+    let up = Site::up(program, folder, &[], &ANY_PORTS.into());
+    let mut words = by.iter().map(OsStr::new).chain([up.get_program()]).chain(up.get_args());
+    let mut command = Command::new(words.next().context("no program is named")?);
+    command.args(words).stdout(Stdio::null()).stderr(Stdio::null());
+    let begin = Instant::now();
+    let (mut process, _addresses) = Site::spawn(command, folder)?;
+    let elapsed = begin.elapsed();
+    stop(&mut process.0).context("the site does not stop")?;
+    Ok(elapsed)
+}
+
+/// A figure of a site's `/metrics`.
+fn metric(agent: &ureq::Agent, url: &str, name: &str) -> Result<Option<u64>> {
+    let metrics = http_client::get(agent, url).call()?.body_mut().read_to_string()?;
+    let figure = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(figure.map(str::parse).transpose()?)
 }
 
 impl Run {
@@ -184,10 +208,9 @@ impl Run {
     }
 
     fn begin(program: &Path, folder: &Path, load: Load, flags: &[&str]) -> Result<Self> {
-        let any = ["http", "log", "nats", "mqtt"].map(|name| (name, 0)).into();
         let mut flags: Vec<String> = flags.iter().copied().map(String::from).collect();
         flags.extend(load.door.prepare(program, folder)?);
-        let site = Site::start(program, folder, &flags, &any)?;
+        let site = Site::start(program, folder, &flags, &ANY_PORTS.into())?;
         let Addresses { http, nats, mqtt, .. } = &site.addresses;
         let told = load.door.let_in(program, folder, load)?;
         let fleet = Fleet::start(folder, [nats, mqtt], load, &told)?;
@@ -262,6 +285,12 @@ impl Run {
         until("sensors answer", || Ok((self.page.status()?.answers() > 0).then_some(())))
     }
 
+    /// Kills the site's own host.
+    pub(in crate::bench) fn kill_host(&self) -> Result<()> {
+        let host = Pid::from_raw(self.site.host()?.cast_signed());
+        Ok(kill_process(host.context("the host has no number")?, Signal::KILL)?)
+    }
+
     /// Stops the fleet, then the site, and reads what is sealed.
     pub(in crate::bench) fn stop(self) -> Result<Sealed> {
         self.stop_after(ANSWERS_MAX)
@@ -278,6 +307,36 @@ impl Run {
 }
 
 impl Site {
+    /// Starts a site at any ports, and waits until it is ready.
+    pub(in crate::bench) fn start_anywhere(
+        program: &Path,
+        folder: &Path,
+        flags: &[String],
+    ) -> Result<Self> {
+        Self::start(program, folder, flags, &ANY_PORTS.into())
+    }
+
+    /// The process of its own host.
+    pub(in crate::bench) fn host(&self) -> Result<u32> {
+        child_named(self.process.0.id(), "wash").context("the site has no host")
+    }
+
+    /// Address of its log.
+    pub(in crate::bench) fn log(&self) -> &str {
+        &self.addresses.log
+    }
+
+    /// A figure of its `/metrics`.
+    pub(in crate::bench) fn metric(&self, name: &str) -> Result<Option<u64>> {
+        let agent = ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).build().into();
+        metric(&agent, &format!("{}/metrics", self.addresses.log), name)
+    }
+
+    pub(in crate::bench) fn stop(mut self) -> Result<()> {
+        stop(&mut self.process.0).context("the site does not stop")?;
+        Ok(())
+    }
+
     /// Starts a site, and waits until it is ready. `ports` has a port for each name, 0 for any.
     fn start(
         program: &Path,
@@ -285,8 +344,14 @@ impl Site {
         flags: &[String],
         ports: &BTreeMap<&str, u16>,
     ) -> Result<Self> {
+        let (process, addresses) = Self::spawn(Self::up(program, folder, flags, ports), folder)?;
+        let (program, folder) = (program.to_owned(), folder.to_owned());
+        Ok(Self { process, program, folder, flags: flags.to_vec(), addresses })
+    }
+
+    /// Runs the command that starts a site, and waits until it is ready.
+    fn spawn(mut up: Command, folder: &Path) -> Result<(Killed, Addresses)> {
         let ready_file = folder.join("ready");
-        let mut up = Self::up(program, folder, flags, ports);
         let process = up.arg("--ready-file").arg(&ready_file).spawn();
         let mut process = Killed(process.context("cannot start the site")?);
         let ready = until("the site is ready", || {
@@ -296,9 +361,7 @@ impl Site {
             Ok(fs::read(&ready_file).ok())
         })?;
         fs::remove_file(&ready_file)?;
-        let addresses = serde_json::from_slice(&ready)?;
-        let (program, folder) = (program.to_owned(), folder.to_owned());
-        Ok(Self { process, program, folder, flags: flags.to_vec(), addresses })
+        Ok((process, serde_json::from_slice(&ready)?))
     }
 
     fn up(program: &Path, folder: &Path, flags: &[String], ports: &BTreeMap<&str, u16>) -> Command {
@@ -363,7 +426,10 @@ fn stop(child: &mut Child) -> Result<String> {
     Ok(printed)
 }
 
-fn until<T>(what: &str, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub(in crate::bench) fn until<T>(
+    what: &str,
+    mut condition: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(value) = condition()? {
