@@ -104,6 +104,36 @@ pub enum InvalidEndpoint {
     ThisMachine,
 }
 
+/// Id of one of a server's logs, its `config_id`: what a token is not bound to, a request must say.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogAtServer(String);
+
+impl LogAtServer {
+    /// Longest id in bytes. Those of Pangea's cloud have 36.
+    const BYTES_MAX: usize = 128;
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LogAtServer {
+    type Err = InvalidLogAtServer;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLogAtServer> {
+        let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let is_id = (1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(is_of_id);
+        if is_id { Ok(Self(text.to_owned())) } else { Err(InvalidLogAtServer) }
+    }
+}
+
+/// A text that is no id of a server's log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("use the config_id that the server shows, such as `pci_` and 32 letters and digits")]
+pub struct InvalidLogAtServer;
+
 /// An event as it goes to a server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outgoing {
@@ -150,12 +180,14 @@ impl Outgoing {
     }
 }
 
-/// The body of a request that logs these events, at most [`EVENTS_MAX`] of them.
+/// The body of a request that logs these events, at most [`EVENTS_MAX`] of them, in this log of the
+/// server, or in that of the token.
 #[must_use]
-pub fn bulk_request(events: &[impl Borrow<Outgoing>]) -> Vec<u8> {
+pub fn bulk_request(log: Option<&LogAtServer>, events: &[impl Borrow<Outgoing>]) -> Vec<u8> {
     debug_assert!(events.len() <= EVENTS_MAX, "a server refuses more");
     let items: Vec<&str> = events.iter().map(|outgoing| outgoing.borrow().item.as_str()).collect();
-    format!("{{\"events\":[{}],\"verbose\":true}}", items.join(",")).into_bytes()
+    let log = log.map(|LogAtServer(id)| format!("\"config_id\":\"{id}\",")).unwrap_or_default();
+    format!("{{{log}\"events\":[{}],\"verbose\":true}}", items.join(",")).into_bytes()
 }
 
 /// The id under which a request is always sent, also after a restart. A server that knows it has
@@ -459,6 +491,14 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_a_log_is_a_word() {
+        assert_eq!("pci_7uqpsx".parse::<LogAtServer>().unwrap().as_str(), "pci_7uqpsx");
+        for text in ["", "pci 7", "\"", "pci_\u{e9}", &"a".repeat(129)] {
+            assert_eq!(text.parse::<LogAtServer>(), Err(InvalidLogAtServer), "{text}");
+        }
+    }
+
+    #[test]
     fn what_an_honest_server_shows_is_taken() {
         let Outcome::Taken(taken) = outcome(200, &answer()) else { panic!("it is honest") };
         assert!(taken.events.iter().all(|shown| shown.hash.is_some() && !shown.is_altered));
@@ -541,9 +581,13 @@ mod tests {
     fn a_request_is_one_that_a_server_of_this_api_takes() {
         let sent = [outgoing("a \"quoted\" \u{2028} text"), outgoing("b")];
         let sent: Vec<&Outgoing> = sent.iter().collect();
-        let body = bulk_request(&sent);
+        let log = "pci_a".parse().unwrap();
+        let body = bulk_request(Some(&log), &sent);
         let request = LogRequest::parse_bulk(&body, &Schema::standard()).unwrap();
-        assert!(request.verbose);
+        assert_eq!((request.verbose, request.config_id.as_deref()), (true, Some("pci_a")));
+        let body = bulk_request(None, &sent);
+        let request = LogRequest::parse_bulk(&body, &Schema::standard()).unwrap();
+        assert_eq!(request.config_id, None);
         let messages: Vec<_> = request.items.iter().map(|item| &item.fields["message"]).collect();
         let text = |text: &str| model::FieldValue::Text(text.to_owned());
         assert_eq!(messages, [&text("a \"quoted\" \u{2028} text"), &text("b")]);

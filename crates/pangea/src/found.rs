@@ -4,14 +4,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    client::{Frame, SUCCESS, short},
+    client::{Frame, LogAtServer, SUCCESS, short},
     recompute::{fold, is_hash_of, parse_hash},
 };
 
-/// The body of a request for the newest events that a query finds, at most `limit`.
+/// The body of a request for the newest events that a query finds in this log of the server, or in
+/// that of the token, at most `limit`.
 #[must_use]
-pub fn search_request(query: &str, limit: u32) -> Vec<u8> {
-    let request = json!({ "query": query, "limit": limit, "order": "desc", "verbose": true });
+pub fn search_request(log: Option<&LogAtServer>, query: &str, limit: u32) -> Vec<u8> {
+    let mut request = json!({ "query": query, "limit": limit, "order": "desc", "verbose": true });
+    if let (Some(log), Some(members)) = (log, request.as_object_mut()) {
+        members.insert("config_id".to_owned(), log.as_str().into());
+    }
     request.to_string().into_bytes()
 }
 

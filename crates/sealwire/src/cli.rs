@@ -32,7 +32,7 @@ use ledger::{LeafRanges, evidence::Bound};
 use model::{Heartbeat, Pattern, SensorId, Timestamp};
 use orders::LogName;
 use page_http::PageHost;
-use pangea::client::Endpoint;
+use pangea::client::{Endpoint, LogAtServer};
 use readings::Format;
 use tlog::Hash;
 
@@ -237,6 +237,9 @@ pub(crate) struct UpArguments {
     /// [default: the public authorities].
     #[arg(long, value_name = "FILE")]
     pub(crate) mirror_ca: Option<PathBuf>,
+    /// Id of the log there (`config_id`), if the token is good for several [default: the token's].
+    #[arg(long, value_name = "ID")]
+    pub(crate) mirror_config_id: Option<LogAtServer>,
     /// Time that a sensor has to answer a poll, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub(crate) answer_timeout: u64,

@@ -110,14 +110,19 @@ fn closed_unless_named(
 fn mirror(arguments: &UpArguments) -> Result<Option<Mirror>> {
     match (&arguments.mirror_url, &arguments.mirror_token_file) {
         (Some(endpoint), Some(token)) => {
-            let mirror = Mirror::read(endpoint.clone(), token, arguments.mirror_ca.as_deref())?;
+            let server = (endpoint.clone(), arguments.mirror_config_id.clone());
+            let mirror = Mirror::read(server, token, arguments.mirror_ca.as_deref())?;
             if endpoint.is_in_clear() {
                 let words = "sealwire: the mirror's token and all events go there in clear text: ";
                 output::note(&format!("{words}{}", endpoint.as_str()));
             }
             Ok(Some(mirror))
         }
-        (None, None) if arguments.mirror_ca.is_none() => Ok(None),
+        (None, None)
+            if arguments.mirror_ca.is_none() && arguments.mirror_config_id.is_none() =>
+        {
+            Ok(None)
+        }
         _ => bail!("a mirror needs both mirror-url and mirror-token-file"),
     }
 }

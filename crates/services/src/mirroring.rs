@@ -229,7 +229,7 @@ impl Mirror {
                     self.write("the mirror's state", move || kept.begin(events)).await?;
                     self.under_way = Some(events);
                 }
-                let body = bulk_request(&batch);
+                let body = bulk_request(self.own.caller.log.as_ref(), &batch);
                 let first = leaves.first().copied().unwrap_or_default();
                 let first = format!("{} {first}", self.own.ledger.log_id());
                 let id = request_id(received_millis, first.as_bytes(), &body);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http_client::Authorities;
-use pangea::client::Endpoint;
+use pangea::client::{Endpoint, LogAtServer};
 
 /// Largest file with a token in bytes.
 const TOKEN_BYTES_MAX: u64 = 4 << 10;
@@ -19,6 +19,8 @@ const CA_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Mirror {
     pub(crate) endpoint: Endpoint,
+    /// The log there; without one, that of the token.
+    pub(crate) log: Option<LogAtServer>,
     pub(crate) token: Token,
     /// Authorities in PEM, one of which issued the server's certificate.
     pub(crate) ca: Option<Vec<u8>>,
@@ -42,12 +44,12 @@ impl fmt::Debug for Token {
 
 impl Mirror {
     /// Reads the files with the token and the authorities. Without authorities, the public ones
-    /// are believed.
+    /// are believed. `log` is for a token that is good for several logs of the server.
     ///
     /// # Errors
     /// A file cannot be read, others can read the token, or the files hold something else.
     pub fn read(
-        endpoint: Endpoint,
+        (endpoint, log): (Endpoint, Option<LogAtServer>),
         token_file: &Path,
         ca_file: Option<&Path>,
     ) -> Result<Self, MirrorFileError> {
@@ -67,7 +69,7 @@ impl Mirror {
                 Err(_) => Err(MirrorFileError::NoCertificate { path: path.to_owned() }),
             }
         });
-        Ok(Self { endpoint, token: Token(token), ca: ca.transpose()? })
+        Ok(Self { endpoint, log, token: Token(token), ca: ca.transpose()? })
     }
 
     /// The server's address.
@@ -132,7 +134,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
         let endpoint: Endpoint = "https://audit.example".parse().unwrap();
-        let read = |ca: Option<&Path>| Mirror::read(endpoint.clone(), &path, ca);
+        let read = |ca: Option<&Path>| Mirror::read((endpoint.clone(), None), &path, ca);
         assert!(matches!(read(None), Err(MirrorFileError::Read { .. })));
         durable::write_secret(&path, b"pts_secret").unwrap();
         let mirror = read(None).unwrap();

@@ -361,7 +361,8 @@ impl<'a> Site<'a> {
         let mirror = mirror?;
         let (progress, watch_progress) = watch::channel(MirrorProgress::default());
         let accepted = deploying.accepted(workloads::PANGEA_API);
-        let caller = Caller { client: data.clone(), accepted };
+        let log = mirror.log.clone();
+        let caller = Caller { client: data.clone(), accepted, log };
         self.services.run(Mirroring {
             ledger: self.ledger.clone(),
             caller: caller.clone(),

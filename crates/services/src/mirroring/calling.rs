@@ -7,6 +7,7 @@ use model::{
     error_chain,
     mirror::{Answer, End, Question, SUBJECT},
 };
+use pangea::client::LogAtServer;
 use tokio::sync::watch;
 
 use crate::pipeline::Digests;
@@ -18,6 +19,8 @@ pub struct Caller {
     pub client: Client,
     /// Digests of the components whose answers are taken: two while one replaces the other.
     pub accepted: watch::Receiver<Digests>,
+    /// The log of the server that is called about; without one, that of the token.
+    pub log: Option<LogAtServer>,
 }
 
 /// What the server answered, unchecked.

@@ -32,7 +32,7 @@ impl MirrorQueries {
         query: &MirrorSearchQuery,
         place: Arc<OwnedSemaphorePermit>,
     ) -> Result<Found, Failure> {
-        let body = search_request(&query.query, query.limit);
+        let body = search_request(self.caller.log.as_ref(), &query.query, query.limit);
         let question = Question { call: Call::Search, body };
         let unavailable =
             |words: String| Failure::Query(QueryError::Unavailable(format!("the mirror: {words}")));

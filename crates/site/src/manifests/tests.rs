@@ -31,7 +31,7 @@ fn all() -> Vec<Workload> {
     let token = folder.path().join("token");
     durable::write_secret(&token, b"pts_secret").unwrap();
     let endpoint = "https://audit.example".parse().unwrap();
-    let mirror = Mirror::read(endpoint, &token, None).unwrap();
+    let mirror = Mirror::read((endpoint, None), &token, None).unwrap();
     let images = workloads::images(&components());
     let page = WorkloadName::random();
     let mut all = workloads::workloads(&images, &page, "{}").unwrap();

@@ -29,14 +29,17 @@ use crate::{
 /// Name of the token with which the mirrored events come to the other site.
 const MIRROR: &str = "mirror";
 
-/// Makes a token for the mirror on the server, and returns the options of a site that uses it.
+/// Makes a token for the mirror on the server, and returns the options of a site that uses it, for
+/// the log that the server names.
 fn options(server: &Site, url: &str, folder: &Path) -> Vec<String> {
     let made =
         token(server, &["create", "--name", MIRROR, "--scope", "write,read", "--actor", "ada"]);
     let file = folder.join("mirror-token");
     durable::write_secret(&file, made["token"].as_str().unwrap().as_bytes()).unwrap();
     let file = file.to_str().unwrap();
-    ["--mirror-url", url, "--mirror-token-file", file].map(String::from).to_vec()
+    let id = made["config_id"].as_str().unwrap();
+    let named = ["--mirror-url", url, "--mirror-token-file", file, "--mirror-config-id", id];
+    named.map(String::from).to_vec()
 }
 
 /// A figure of the site's `/metrics`.
@@ -62,7 +65,7 @@ fn sent(envelope: &Envelope) -> Option<Value> {
     if envelope.event.action.as_deref().is_some_and(|action| own.contains(&action)) {
         return None;
     }
-    let body = pangea::client::bulk_request(&[Outgoing::of(envelope.clone())]);
+    let body = pangea::client::bulk_request(None, &[Outgoing::of(envelope.clone())]);
     let mut body: Value = serde_json::from_slice(&body).unwrap();
     Some(body["events"][0]["event"].take())
 }
@@ -216,20 +219,25 @@ fn a_log_is_mirrored_to_another_machine_whatever_is_cut_or_killed() {
         wait_until_mirrored(&site);
     }
     let leaves = wait_until_mirrored(&site);
-    the_official_sdk_verifies_what_arrived(&elsewhere, &url, &ca, &site);
+    the_official_sdks_verify_what_arrived(&elsewhere, &url, &ca, &site);
     site.stop();
     server.stop();
     let arrived = assert_mirrored(&site, &server, leaves, is_of_the_log);
     assert!(arrived > 50, "{arrived}");
 }
 
-fn the_official_sdk_verifies_what_arrived(elsewhere: &Elsewhere, url: &str, ca: &str, site: &Site) {
+fn the_official_sdks_verify_what_arrived(elsewhere: &Elsewhere, url: &str, ca: &str, site: &Site) {
     let token = site.data_dir().with_file_name("mirror-token");
     let token = std::fs::read_to_string(token).unwrap();
-    let script = scripts().join("mirrored.py");
-    let words = [&python(), script.to_str().unwrap(), url, token.trim(), "50"];
-    let said = elsewhere.command(&words).env("REQUESTS_CA_BUNDLE", ca).output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    for (program, script, believes) in [
+        (python().as_str(), "mirrored.py", "REQUESTS_CA_BUNDLE"),
+        ("node", "node/mirrored.mjs", "NODE_EXTRA_CA_CERTS"),
+    ] {
+        let script = scripts().join(script);
+        let words = [program, script.to_str().unwrap(), url, token.trim(), "50"];
+        let said = elsewhere.command(&words).env(believes, ca).output().unwrap();
+        assert!(said.status.success(), "{program}: {}", String::from_utf8_lossy(&said.stderr));
+    }
 }
 
 /// What a bad server does with a request.

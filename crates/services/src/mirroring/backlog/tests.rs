@@ -127,7 +127,7 @@ fn mirror(log: &[Leaf], fates: &[Fate]) -> (Vec<u64>, Vec<u64>) {
         };
         let (leaves, outgoing, _) = backlog.batch(events);
         assert!(leaves.len() == events && leaves[0] >= cursor);
-        let body = bulk_request(&outgoing);
+        let body = bulk_request(None, &outgoing);
         under_way = Some(events);
         let answer = match fate {
             Fate::Overloaded | Fate::Failed | Fate::Denied => None,
