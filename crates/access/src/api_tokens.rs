@@ -332,6 +332,14 @@ impl ApiTokens {
         lets_in.map(|token| token.description.clone()).collect()
     }
 
+    /// The valid token of this name.
+    #[must_use]
+    pub fn named(&self, name: &TokenName) -> Option<TokenDescription> {
+        let stored = self.stored();
+        let is_it = |it: &&StoredToken| it.revoked.is_none() && it.description.name == *name;
+        stored.iter().find(is_it).map(|it| it.description.clone())
+    }
+
     /// The token whose secret a caller offers, if there is one.
     pub fn admit(&self, offered: &str) -> Option<TokenDescription> {
         let digest = digest(offered);

@@ -18,7 +18,10 @@ use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{api_tokens::Revocation, sensors::name::CredentialName};
+use crate::{
+    api_tokens::{Revocation, TokenName},
+    sensors::name::CredentialName,
+};
 
 /// Most hosts on other machines. Each has an account on the hosts' server, and the reconciler knows
 /// 64 hosts.
@@ -171,6 +174,16 @@ impl Hosts {
     fn stored(&self) -> MutexGuard<'_, Vec<StoredHost>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Name of the API token of a host: with it the host pulls images and, with the scope for that, its
+/// components hand in events.
+///
+/// # Panics
+/// The name is longer than a host's may be.
+#[must_use]
+pub fn token_of_host(host: &CredentialName) -> TokenName {
+    format!("host.{host}").parse().expect("a host's name is short enough")
 }
 
 /// Path of the hosts' file in a data directory.

@@ -19,9 +19,9 @@
 //! | devices | applications | site | replies to applications | events of each |
 //! | devices | system | door | answers to the server; orders to close connections | the server's questions; ends of connections |
 //! | hosts | control | site | orders to each host | heartbeats of each, its own replies |
-//! | hosts | data | site | work for components, replies to hosts | components' questions, its own replies |
+//! | hosts | data | site | work for components, replies to hosts | components' questions and events, its own replies |
 //! | hosts | each host's own | host, control | its heartbeats, replies to the site | orders to it |
-//! | hosts | each host's own | host, data | the questions of its components, replies to the site and to itself | work for its components, its own replies |
+//! | hosts | each host's own | host, data | its components' questions or events, replies to the site and to itself | work for its components, its own replies |
 //! | hosts | operators | site | replies to operators | requests to its service |
 //! | hosts | operators | operator | requests to the service | replies of the service |
 //!
@@ -62,6 +62,15 @@ const ORDERS: &str = "runtime.host.>";
 pub const ALL_HEARTBEATS: &str = "sealwire.host.*.heartbeat.*";
 /// Where the site gives orders to all hosts.
 const ALL_ORDERS: &str = "sealwire.host.*.order.>";
+/// Where components of a host on another machine hand in events; the last level is an idempotency
+/// key.
+const WRITTEN: &str = "sealwire.events.write.*";
+/// Where the site hears the events of all these hosts. [`writer_of`] reads the subject of one.
+pub const ALL_WRITTEN: &str = "sealwire.events.of.*.*";
+/// Where the site answers them. [`answer_to`] makes the subject for one.
+const ALL_TOLD: &str = "sealwire.events.told.>";
+/// Where a host hears these answers: the reply subjects of its questions, in its own account.
+const REPLIES_TO_QUESTIONS: &str = "_INBOX.*.*";
 /// A subject of orders that nobody hears: there is no host of this name.
 pub const NO_HOST: &str = "sealwire.host.@nobody.order.none";
 /// Name of the host that the site itself starts. No credential can have it.
@@ -185,6 +194,25 @@ impl OtherHost {
     pub fn data_user(id: &str) -> String {
         format!("data.{id}.host.sealwire")
     }
+}
+
+/// Who handed in the events that came on this subject: the host, for which the server vouches, and
+/// the idempotency key.
+#[must_use]
+pub fn writer_of(subject: &str) -> Option<(&str, &str)> {
+    subject.strip_prefix("sealwire.events.of.")?.split_once('.')
+}
+
+/// The subject on which the site answers this host, which wants its answer at `reply`; `None` if no
+/// stock host asks for one there.
+#[must_use]
+pub fn answer_to(host: &str, reply: &str) -> Option<String> {
+    let own = reply.strip_prefix("_INBOX.")?;
+    let is_level =
+        |level: &str| !level.is_empty() && level.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (connection, question) = own.split_once('.')?;
+    (is_level(connection) && is_level(question))
+        .then(|| format!("sealwire.events.told.{host}.{connection}.{question}"))
 }
 
 /// The host whose account this is, if it is one's.
@@ -451,6 +479,7 @@ pub(crate) fn hosts(traffic: Traffic<'_>, others: &[OtherHost]) -> Value {
         users: [Role::HostControl, Role::HostData].map(|role| role.name().to_owned()),
         answers: [of_components, of_own_components].concat(),
         asks: of_site.to_vec(),
+        hands_in: false,
         replies: data,
     };
     let others = others.iter().map(|OtherHost { name, id, .. }| HostAccount {
@@ -458,6 +487,7 @@ pub(crate) fn hosts(traffic: Traffic<'_>, others: &[OtherHost]) -> Value {
         users: [OtherHost::control_user(id), OtherHost::data_user(id)],
         answers: of_components.to_vec(),
         asks: Vec::new(),
+        hands_in: true,
         replies: data,
     });
     let hosts: Vec<HostAccount<'_>> = std::iter::once(own).chain(others).collect();
@@ -472,6 +502,8 @@ pub(crate) fn hosts(traffic: Traffic<'_>, others: &[OtherHost]) -> Value {
     let questions = of_site.iter();
     let questions =
         questions.map(|subject| offered("service", subject, &|host| host.asks.contains(subject)));
+    let told = hosts.iter().filter(|host| host.hands_in);
+    let told = told.map(|host| json!({ "stream": host.told(), "accounts": [host.account()] }));
     let of_site = [
         (
             "CONTROL",
@@ -485,11 +517,15 @@ pub(crate) fn hosts(traffic: Traffic<'_>, others: &[OtherHost]) -> Value {
             json!({
                 "users": [user(
                     Role::SiteData.name(),
-                    &[of_components, of_own_components, &[SERVER_REPLIES]].concat(),
-                    &[of_site, &[data]].concat(),
+                    &[of_components, of_own_components, &[SERVER_REPLIES, ALL_TOLD]].concat(),
+                    &[of_site, &[ALL_WRITTEN, data]].concat(),
                 )],
-                "exports": work.chain(questions).collect::<Vec<Value>>(),
-                "imports": hosts.iter().map(HostAccount::replying).collect::<Vec<Value>>(),
+                "exports": work.chain(questions).chain(told).collect::<Vec<Value>>(),
+                "imports": hosts
+                    .iter()
+                    .map(HostAccount::replying)
+                    .chain(hosts.iter().filter_map(HostAccount::writing))
+                    .collect::<Vec<Value>>(),
             }),
         ),
         (
@@ -522,6 +558,8 @@ struct HostAccount<'a> {
     answers: Vec<&'a str>,
     /// Subjects on which they ask the site.
     asks: Vec<&'a str>,
+    /// Whether they may hand in events. Whether these are taken is for the site to say.
+    hands_in: bool,
     /// Subjects on which they reply to it.
     replies: &'a str,
 }
@@ -552,12 +590,41 @@ impl HostAccount<'_> {
         json!({ "stream": { "account": self.account(), "subject": self.replies } })
     }
 
+    /// The events that the data account takes over from it, under its name; as a stream, too.
+    fn writing(&self) -> Option<Value> {
+        self.hands_in.then(|| {
+            json!({
+                "stream": { "account": self.account(), "subject": WRITTEN },
+                "to": format!("sealwire.events.of.{}.*", self.name),
+            })
+        })
+    }
+
+    /// Where the site answers these.
+    fn told(&self) -> String {
+        format!("sealwire.events.told.{}.*.*", self.name)
+    }
+
     fn configuration(&self) -> Value {
-        let Self { users: [control, data], answers, asks, replies, .. } = self;
+        let Self { users: [control, data], answers, asks, hands_in, replies, .. } = self;
         let of_data =
             |kind: &str, subject: &str| json!({ kind: { "account": "DATA", "subject": subject } });
         let work = answers.iter().map(|subject| of_data("stream", subject));
         let questions = asks.iter().map(|subject| of_data("service", subject));
+        let told = hands_in.then(|| {
+            json!({
+                "stream": { "account": "DATA", "subject": self.told() },
+                "to": REPLIES_TO_QUESTIONS,
+            })
+        });
+        let writes: &[&str] = if *hands_in { &[WRITTEN] } else { &[] };
+        let exports = [
+            json!({ "stream": HEARTBEATS, "accounts": ["CONTROL"] }),
+            json!({ "service": ORDERS, "accounts": ["CONTROL"] }),
+            json!({ "stream": replies, "accounts": ["DATA"] }),
+        ];
+        let exports = exports.into_iter();
+        let written = writes.iter().map(|it| json!({ "stream": it, "accounts": ["DATA"] }));
         json!({
             "users": [
                 user(control, &[HEARTBEATS, SERVER_REPLIES], &[ORDERS]),
@@ -565,16 +632,12 @@ impl HostAccount<'_> {
                 // active.
                 user(
                     data,
-                    &[asks.as_slice(), &[replies, HOST_REPLIES]].concat(),
+                    &[asks.as_slice(), writes, &[replies, HOST_REPLIES]].concat(),
                     &[answers.as_slice(), &[HOST_REPLIES]].concat(),
                 ),
             ],
-            "exports": [
-                { "stream": HEARTBEATS, "accounts": ["CONTROL"] },
-                { "service": ORDERS, "accounts": ["CONTROL"] },
-                { "stream": replies, "accounts": ["DATA"] },
-            ],
-            "imports": work.chain(questions).collect::<Vec<Value>>(),
+            "exports": exports.chain(written).collect::<Vec<Value>>(),
+            "imports": work.chain(questions).chain(told).collect::<Vec<Value>>(),
         })
     }
 }
@@ -611,6 +674,19 @@ mod tests {
                 (Some(own), Some(other)) if own == "*" || own == other => {}
                 _ => return false,
             }
+        }
+    }
+
+    #[test]
+    fn events_of_a_host_come_under_its_name_with_their_key() {
+        assert_eq!(writer_of("sealwire.events.of.hall-1.k7"), Some(("hall-1", "k7")));
+        for other in ["sealwire.events.of.hall-1", "sealwire.events.write.k7", ""] {
+            assert_eq!(writer_of(other), None, "{other}");
+        }
+        let answer = answer_to("hall-1", "_INBOX.Ab0.cD1").unwrap();
+        assert_eq!(answer, "sealwire.events.told.hall-1.Ab0.cD1");
+        for reply in ["_INBOX.a", "_INBOX.a.b.c", "_INBOX.*.b", "_INBOX..b", "sealwire.a.b", ""] {
+            assert_eq!(answer_to("hall-1", reply), None, "{reply}");
         }
     }
 
@@ -656,8 +732,23 @@ mod tests {
                 let may = subjects(data, what).iter().any(|pattern| covers(pattern, subject));
                 assert_eq!(may, host_of_account(name) == Some(OWN_HOST), "{name} {subject}");
             }
+            // What another host hands in comes under its own name, and it hears its own answers.
+            let imports = account["imports"].as_array().unwrap();
+            let written =
+                accounts["DATA"]["imports"].as_array().unwrap().iter().find(|import| {
+                    import["stream"] == json!({ "account": name, "subject": WRITTEN })
+                });
+            let told = imports.iter().find(|import| import["to"] == REPLIES_TO_QUESTIONS);
+            let host = host_of_account(name).unwrap();
+            if host == OWN_HOST {
+                assert_eq!((written, told), (None, None));
+            } else {
+                assert_eq!(written.unwrap()["to"], format!("sealwire.events.of.{host}.*"));
+                let subject = format!("sealwire.events.told.{host}.*.*");
+                assert_eq!(told.unwrap()["stream"]["subject"], subject);
+            }
             // It hears what is its own or the site's, and shows itself to the site alone.
-            for import in account["imports"].as_array().unwrap() {
+            for import in imports {
                 let from = import.get("stream").or_else(|| import.get("service")).unwrap();
                 assert_eq!(from["account"], "DATA");
             }

@@ -7,8 +7,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use access::{
-    ApiTokenError, Host, HostError, Hosts, Revocation, Scope, TokenDescription, TokenName,
-    sensors::CredentialName,
+    ApiTokenError, Host, HostError, Hosts, Revocation, Scope, TokenDescription,
+    sensors::CredentialName, token_of_host,
 };
 use engine::{Authority, Identity, OtherHost, ca::CredentialError};
 use ledger::{AppendError, AppendKey, Batch};
@@ -47,11 +47,12 @@ impl HostOrders {
         &self.stored
     }
 
-    /// Adds a host. Returns the leaf of the event that records it, and what the host needs. Seals
-    /// the event first: the log records a host before it is let in.
+    /// Adds a host, whose components may hand in events if it `writes`. Returns the leaf of the
+    /// event that records it, and what the host needs. Seals the event first: the log records a
+    /// host before it is let in.
     pub(crate) async fn add(
         &self,
-        name: CredentialName,
+        (name, writes): (CredentialName, bool),
         actor: &str,
         now: Timestamp,
     ) -> Result<(u64, HostSecrets), HostOrderError> {
@@ -70,8 +71,8 @@ impl HostOrders {
         let (server_ca, control, data) = made.await.map_err(HostOrderError::Panicked)??;
 
         let token = TokenDescription {
-            name: token_of(&name),
-            scope: vec![Scope::Pull],
+            name: token_of_host(&name),
+            scope: if writes { vec![Scope::Pull, Scope::Write] } else { vec![Scope::Pull] },
             log: None,
             nkey: None,
             created_at: now,
@@ -80,7 +81,8 @@ impl HostOrders {
         let sha256 =
             |identity: &Identity| hex::encode(Hash::sha256(identity.certificate_der()).as_bytes());
         let words = format!(
-            "host {name} added: its certificates have the SHA-256 {} for control and {} for data",
+            "host {name} added{}: its certificates have the SHA-256 {} for control and {} for data",
+            if writes { ", whose components may hand in events" } else { "" },
             sha256(&control),
             sha256(&data)
         );
@@ -101,7 +103,7 @@ impl HostOrders {
             Err(error) => {
                 // Nobody has the token. If it stays, `sealwire token revoke` revokes it.
                 let revocation = Revocation { actor: actor.to_owned(), at: now };
-                let _stays = self.tokens.revoke(token_of(&name), revocation).await;
+                let _stays = self.tokens.revoke(token_of_host(&name), revocation).await;
                 return Err(error);
             }
         };
@@ -142,7 +144,7 @@ impl HostOrders {
     ) -> Result<Vec<(Host, u64)>, HostOrderError> {
         let mut sealed = Vec::new();
         for (host, removal) in self.stored.removed() {
-            match self.tokens.revoke(token_of(&host.name), removal.clone()).await {
+            match self.tokens.revoke(token_of_host(&host.name), removal.clone()).await {
                 // An operator may have revoked it before.
                 Ok(_) | Err(TokenOrderError::Token(ApiTokenError::Unknown { .. })) => {}
                 Err(error) => return Err(error.into()),
@@ -175,11 +177,6 @@ impl HostOrders {
         let changed = work::blocking(Arc::clone(lock), move || change(&hosts)).await;
         Ok(changed.map_err(HostOrderError::Panicked)??)
     }
-}
-
-/// Name of the token with which a host pulls images.
-fn token_of(host: &CredentialName) -> TokenName {
-    format!("host.{host}").parse().expect("a host's name is short enough")
 }
 
 fn event(action: &str, actor: &str, name: &CredentialName, words: String, at: Timestamp) -> Event {

@@ -344,8 +344,8 @@ impl Operator {
             Order::Credentials => {
                 Ok(Done::Credentials { credentials: self.credentials().look(Book::describe) })
             }
-            Order::AddHost { name, actor } => {
-                let (leaf, secrets) = self.hosts.add(name, &by(actor), now).await?;
+            Order::AddHost { name, writes, actor } => {
+                let (leaf, secrets) = self.hosts.add((name, writes), &by(actor), now).await?;
                 Ok(Done::AddHost { leaf, secrets })
             }
             Order::RemoveHost { name, actor } => {

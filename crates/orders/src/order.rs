@@ -225,6 +225,9 @@ pub enum Order {
     AddHost {
         /// Name of the new host.
         name: CredentialName,
+        /// Whether its components may hand in events.
+        #[serde(default)]
+        writes: bool,
         /// Actor that the caller names, in addition to the account. The log records both.
         #[serde(default)]
         actor: Option<Words>,

@@ -44,14 +44,14 @@ pub(crate) fn run(arguments: HostArguments) -> Result<()> {
 
 /// Creates the file first, so that no host is let in whose secrets are lost.
 fn add(arguments: AddArguments) -> Result<()> {
-    let AddArguments { name, output, reach, ca, site, actor: Actor { actor } } = arguments;
+    let AddArguments { name, writes, output, reach, ca, site, actor: Actor { actor } } = arguments;
     let OrderArguments { data_dir, key_file, log, json } = site;
     let places = places(&data_dir, reach.as_ref(), ca.as_deref())?;
     let path = output.unwrap_or_else(|| PathBuf::from(format!("{name}.json")));
     let cannot = || format!("cannot create {}", path.display());
     let mut options = durable::private_file();
     let mut file = options.write(true).create_new(true).open(&path).with_context(cannot)?;
-    let order = AddressedOrder { log, order: Order::AddHost { name: name.clone(), actor } };
+    let order = AddressedOrder { log, order: Order::AddHost { name: name.clone(), writes, actor } };
     let given = log::carry_out(&data_dir, key_file, order).and_then(|done| {
         let Done::AddHost { leaf, secrets } = done else {
             bail!("the site answers something else: is it of another version?");

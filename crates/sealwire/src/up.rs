@@ -118,9 +118,7 @@ fn mirror(arguments: &UpArguments) -> Result<Option<Mirror>> {
             }
             Ok(Some(mirror))
         }
-        (None, None)
-            if arguments.mirror_ca.is_none() && arguments.mirror_config_id.is_none() =>
-        {
+        (None, None) if arguments.mirror_ca.is_none() && arguments.mirror_config_id.is_none() => {
             Ok(None)
         }
         _ => bail!("a mirror needs both mirror-url and mirror-token-file"),

@@ -1,10 +1,10 @@
 //! Takes events that applications hand in: has `event-logger` check them, seals them, and answers
 //! with receipts.
 //!
-//! Every way in ends at the [`Desk`]: [`hearing`] is the one over NATS, and [`forwarded`] the one
-//! over HTTP, through the gateway. A submission waits in a
-//! queue; [`checking`] hands several of them to the component at once. What the component finds
-//! right is sealed in one append, under the application's own key, and only then answered.
+//! Every way in ends at the [`Desk`]: [`hearing`] is the one over NATS, [`forwarded`] the one over
+//! HTTP, through the gateway, and [`of_hosts`] that of components. A submission waits in a queue;
+//! [`checking`] hands several of them to the component at once. What the component finds right is
+//! sealed in one append, under the application's own key, and only then answered.
 //!
 //! Delivery is at most once everywhere on this way, and nothing but the log is durable. So whoever
 //! gets no answer hands in the same again: the site to the component, the application to the site.
@@ -12,9 +12,11 @@
 //!
 //! Invariant: the events of a submission are consecutive leaves, or none of them is in the log.
 
+mod answering;
 pub mod checking;
 pub mod forwarded;
 pub mod hearing;
+pub mod of_hosts;
 mod refused;
 mod room;
 mod tickets;

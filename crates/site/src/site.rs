@@ -30,7 +30,8 @@ use prometheus::Histogram;
 use registry::{Image, Parts, Readers, Registry};
 use services::{
     applications::{
-        Counters as EventCounters, Desk, checking::Checking, forwarded::Forwarded, hearing::Hearing,
+        Counters as EventCounters, Desk, checking::Checking, forwarded::Forwarded,
+        hearing::Hearing, of_hosts::OfHosts,
     },
     bus::{Connections, Devices},
     checkpointing::Checkpointing,
@@ -588,6 +589,11 @@ impl<'a> Site<'a> {
         let log_name = orders::log_name::config_id(self.ledger.log_id());
         let (desk, waiting) = Desk::new(self.ledger.clone(), tokens.clone(), log_name);
         self.services.run(Forwarded { client: logger.clone(), desk: desk.clone() });
+        self.services.run(OfHosts {
+            client: logger.clone(),
+            desk: desk.clone(),
+            tokens: tokens.clone(),
+        });
         self.services.run(Checking { logger, accepted, waiting });
         self.intake.run(Hearing {
             client,

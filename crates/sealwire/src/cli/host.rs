@@ -62,6 +62,9 @@ pub(crate) struct RunArguments {
 pub(crate) struct AddArguments {
     /// Name of the host. The log records it too.
     pub(crate) name: CredentialName,
+    /// Let its components hand in events, as an application with the name host.NAME.
+    #[arg(long)]
+    pub(crate) writes: bool,
     /// File for what the host needs, secrets included. No file is replaced [default: NAME.json].
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

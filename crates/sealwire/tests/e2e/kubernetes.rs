@@ -66,7 +66,7 @@ fn order(manifest: &Value, replica: usize, secret: &Value) -> Value {
 }
 
 /// Has a host carry out an order, and waits until the workload runs.
-async fn carry_out(bus: &Client, host: impl Fn(&str) -> String, order: &Value) {
+pub(crate) async fn carry_out(bus: &Client, host: impl Fn(&str) -> String, order: &Value) {
     let ask = async |command: &str, body: &Value| {
         let request = Request::new().payload(body.to_string().into()).timeout(Some(DEADLINE));
         let answer = bus.send_request(host(command), request).await.unwrap();
@@ -167,7 +167,7 @@ fn a_question_goes_to_one_of_all_replicas_whatever_the_operator_calls_them() {
 }
 
 /// Starts `wash` as the Deployment does, with the places of this test.
-fn pod(folder: &Path, bus: SocketAddr, ticket: &Value) -> Running {
+pub(crate) fn pod(folder: &Path, bus: SocketAddr, ticket: &Value) -> Running {
     let site = folder.join("site");
     fs::create_dir_all(&site).unwrap();
     for (name, content) in [
@@ -218,7 +218,7 @@ fn pod(folder: &Path, bus: SocketAddr, ticket: &Value) -> Running {
 }
 
 /// The server of the operator, with nothing of a site.
-async fn operators_bus(folder: &Path) -> (Running, SocketAddr, Client) {
+pub(crate) async fn operators_bus(folder: &Path) -> (Running, SocketAddr, Client) {
     let address = free_address();
     let child = Command::new(found(&release::NATS_SERVER))
         .args(["--addr", &Ipv4Addr::LOCALHOST.to_string(), "--port", &address.port().to_string()])

@@ -17,6 +17,7 @@ mod bench;
 mod care;
 mod clock;
 mod completeness;
+mod component_events;
 mod configuration;
 mod crash;
 mod evidence;

@@ -20,14 +20,14 @@ const REPOSITORY: &str = "plant/double";
 const SENSOR: &str = "0b5a6e0c-7777-4222-8333-944455566677";
 
 /// An image of a component, as tools make them.
-struct Image {
+pub(crate) struct Image {
     component: Vec<u8>,
     config: Vec<u8>,
     manifest: Vec<u8>,
 }
 
 impl Image {
-    fn of(component: Vec<u8>) -> Self {
+    pub(crate) fn of(component: Vec<u8>) -> Self {
         let layer = digest(&component);
         let config = json!({ "architecture": "wasm", "os": "wasip2", "layerDigests": [layer] });
         let config = config.to_string().into_bytes();
@@ -46,7 +46,13 @@ impl Image {
         Self { component, config, manifest: manifest.to_string().into_bytes() }
     }
 
-    fn publish(&self, site: &Site) {
+    /// Its name in a registry to which it was published.
+    pub(crate) fn name(&self) -> String {
+        format!("{REPOSITORY}@{}", digest(&self.manifest))
+    }
+
+    /// Publishes it to the site's registry.
+    pub(crate) fn publish(&self, site: &Site) {
         let token = Client::new(site, "ci", "publish").token;
         let registry = site.addresses.registry.as_ref().unwrap();
         let authorization = format!("Bearer {token}");

@@ -2,15 +2,13 @@
 //! for it.
 
 use async_nats::{Client, Message};
-use futures::StreamExt as _;
 use model::submission::{self, Outcome};
 use serde_json::value::{RawValue, to_raw_value};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use work::{Room, Service};
+use work::Service;
 
-use super::{Desk, Refused};
+use super::{Desk, Refused, answering};
 
 /// Submissions that are taken at the same time: more than the page's port forwards.
 const CONCURRENT_MAX: usize = 16;
@@ -31,25 +29,14 @@ impl Service for Forwarded {
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
         let Self { client, desk } = self;
-        let mut forwarded = client.subscribe(submission::FORWARDED).await?;
-        let room = Room::of(CONCURRENT_MAX);
-        let mut answering = JoinSet::new();
-        loop {
-            let next = async { (room.place().await, forwarded.next().await) };
-            let Some((place, Some(message))) = shutdown.run_until_cancelled(next).await else {
-                return Ok(());
-            };
-            let (client, desk) = (client.clone(), desk.clone());
-            answering.spawn(async move {
-                answer(&client, &desk, message).await;
-                drop(place);
-            });
-            while answering.try_join_next().is_some() {}
-        }
+        let forwarded = client.subscribe(submission::FORWARDED).await?;
+        let answer = |message| answer(client.clone(), desk.clone(), message);
+        answering::each(forwarded, CONCURRENT_MAX, answer, shutdown).await;
+        Ok(())
     }
 }
 
-async fn answer(client: &Client, desk: &Desk, message: Message) {
+async fn answer(client: Client, desk: Desk, message: Message) {
     let Message { subject, reply: Some(reply), payload, .. } = message else { return };
     let Some(ticket) = submission::ticket_in(&subject) else { return };
     let done = desk.submit_with(ticket, &payload).await;
