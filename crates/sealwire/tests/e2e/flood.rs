@@ -36,8 +36,9 @@ const USUAL_FILES: u64 = 1_024;
 /// Allowed growth of the site's memory for connections: 32 KiB for each that is accepted or refused
 /// at once.
 const CONNECTIONS_BYTES_MAX: u64 = 2 * TAKEN as u64 * (32 << 10);
-/// Allowed growth for bodies: each may be in a buffer of twice its length.
-const BODIES_BYTES_MAX: u64 = 2 * BODIES_BYTES as u64;
+/// Allowed growth for bodies: each may be in a buffer of twice its length, and comes by an accepted
+/// connection.
+const BODIES_BYTES_MAX: u64 = CONNECTIONS_BYTES_MAX / 2 + 2 * BODIES_BYTES as u64;
 /// Allowed growth for heads: 64 KiB for each accepted connection.
 const HEADS_BYTES_MAX: u64 = CONNECTIONS_BYTES_MAX + TAKEN as u64 * (64 << 10);
 
@@ -206,12 +207,12 @@ async fn unfinished_heads(address: SocketAddr) {
     }
 }
 
-/// Clients send incomplete bodies of a mebibyte each, together half as much again as all bodies may
-/// take. Returns the statuses of their answers.
+/// Clients send incomplete bodies of a mebibyte each, together three times as much as all bodies
+/// may take. Returns the statuses of their answers.
 async fn endless_bodies(address: SocketAddr, head: &str) -> Vec<u16> {
     const SENT_BYTES: usize = 1 << 20;
     let mut sending = JoinSet::new();
-    for _ in 0..BODIES_BYTES * 3 / 2 / SENT_BYTES {
+    for _ in 0..3 * BODIES_BYTES / SENT_BYTES {
         let request = format!("{head}{}", " ".repeat(SENT_BYTES));
         sending.spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
