@@ -40,6 +40,7 @@ pub struct LogReader {
     key_events: Vec<KeyEvent>,
     keys: KeyHistory,
     stored: StoredEnvelopes,
+    state: State,
 }
 
 impl LogReader {
@@ -113,7 +114,7 @@ impl LogReader {
         if computed != checkpoint.root {
             return Err(OpenReaderError::Root { computed, signed: checkpoint.root });
         }
-        Ok(Self { published: Published { checkpoint, note }, key_events, keys, stored })
+        Ok(Self { published: Published { checkpoint, note }, key_events, keys, stored, state })
     }
 
     /// The checkpoint that covers everything that this reader returns.
@@ -126,6 +127,13 @@ impl LogReader {
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.published.checkpoint.size.get()
+    }
+
+    /// The first leaf that the consumer of this name had not processed when the state was last
+    /// written. No signature covers it.
+    #[must_use]
+    pub fn cursor(&self, name: &str) -> u64 {
+        self.state.cursor(name)
     }
 
     /// The events that name the log's keys.

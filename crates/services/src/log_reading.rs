@@ -1,6 +1,6 @@
 //! Reads leaves so that a damaged one does not block those behind it.
 
-use ledger::{Ledger, ReadError};
+use ledger::{Ledger, ReadError, StoredEnvelope};
 use model::error_chain;
 
 /// The content of a leaf.
@@ -26,9 +26,16 @@ pub fn read_leaves(
     bytes_max: usize,
 ) -> Result<Vec<Content>, ReadError> {
     let left = usize::try_from(ledger.size().saturating_sub(from)).unwrap_or(usize::MAX);
-    let mut count = count_max.min(left);
+    read(count_max.min(left), |count| ledger.envelopes(from, count, bytes_max))
+}
+
+/// Reads so many leaves, or fewer if that is all that can be read; there are as many.
+pub(crate) fn read(
+    mut count: usize,
+    envelopes: impl Fn(usize) -> Result<Vec<StoredEnvelope>, ReadError>,
+) -> Result<Vec<Content>, ReadError> {
     loop {
-        match ledger.envelopes(from, count, bytes_max) {
+        match envelopes(count) {
             Ok(stored) => {
                 let content = stored
                     .into_iter()

@@ -21,6 +21,7 @@
 
 mod dialect;
 mod docket;
+mod journal;
 mod meters;
 mod pace;
 mod users;
@@ -29,6 +30,7 @@ mod verdict;
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -42,16 +44,16 @@ use futures::{
     future::{BoxFuture, select_ok, try_join_all},
     stream::FuturesUnordered,
 };
-use ledger::{AppendError, Batch, Cursor, Ledger, ReadError};
+use ledger::{AppendError, Batch, Cursor, Ledger, LogReader, ReadError};
 use model::error_chain;
 use model::{
-    Envelope, SensorId, Timestamp,
+    Envelope, Event, SensorId, Timestamp,
     derive::Standing,
     processing::{Filter, ProcessorName},
 };
 use prometheus::Histogram;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinError,
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
@@ -59,11 +61,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use work::Service;
 
-use crate::{
-    log_reading::{Content, read_leaves},
-    timings,
-};
+use crate::{log_reading::Content, timings};
 use docket::{Docket, Failure, Finding, Item, KNOWN_QUESTIONS, Lanes, Question};
+use journal::{Journal, READ_MAX, Recorded};
 use meters::Meter;
 use pace::Pace;
 
@@ -74,10 +74,6 @@ use dialect::{Dialect, Taken};
 use users::UsersProcessor;
 use verdict::SensorReader;
 
-/// Leaves that are read at once.
-const READ_MAX: usize = 1_000;
-/// Bytes of envelopes that are read at once.
-const READ_BYTES_MAX: usize = 1 << 20;
 /// Time between two appends of a cursor from which nothing was derived. A start asks again about
 /// what came after the last one.
 const CURSOR_PERIOD: Duration = Duration::from_secs(1);
@@ -92,6 +88,10 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(3);
 
 /// Questions under way to one user's processor. Those of `sensor-reader` have a limit of their own.
 const USERS_QUESTIONS_MAX: usize = 2;
+
+/// Questions in a row without a verdict after which a component counts as silent. With the pauses
+/// between them, that is half a minute: longer than a host needs to call any component first.
+const SILENCES_MAX: u32 = 5;
 
 /// Whoever answers the pipeline's questions.
 pub trait Components: Send + Sync + 'static {
@@ -150,7 +150,7 @@ impl<R: Components> Service for Judging<R> {
         let Some(Ok(standings)) = shutdown.run_until_cancelled(standings).await else {
             return Ok(());
         };
-        let unsettled = Unsettled { waiting: VecDeque::new(), judged, verdict_seconds };
+        let unsettled = Unsettled::new(judged, verdict_seconds);
         let never = pipeline.judge(standings, unsettled, usize::MAX);
         ended(shutdown.run_until_cancelled(never).await)
     }
@@ -187,15 +187,59 @@ impl<R: Components> Service for Processing<R> {
         let dialect = UsersProcessor { subject: name.subject(), name, filter };
         let pipeline = Pipeline::new(ledger, reader, dialect, accepted, &meters);
         let verdict_seconds = timings::verdict_seconds();
-        let unsettled = Unsettled { waiting: VecDeque::new(), judged, verdict_seconds };
+        let unsettled = Unsettled::new(judged, verdict_seconds);
         let never = async {
-            if !history && pipeline.ledger.cursor(&pipeline.dialect.cursor()) == 0 {
+            if !history && pipeline.log.cursor(&pipeline.dialect.cursor()) == 0 {
                 // Sealed before anything is read, so that a crash loses no leaf after it.
                 pipeline.seal(Vec::new(), pipeline.found_at_start).await?;
             }
             pipeline.judge(BTreeMap::new(), unsettled, USERS_QUESTIONS_MAX).await
         };
         ended(shutdown.run_until_cancelled(never).await)
+    }
+}
+
+/// Has a user's processor derive events from a part of a log that is only read, and seals nothing:
+/// the same questions as at a site, and the same judgement of the answers.
+#[derive(Debug)]
+pub struct Replay<R> {
+    /// The log.
+    pub log: Arc<LogReader>,
+    /// The leaves that it is asked about, if its filter lets them through.
+    pub leaves: Range<u64>,
+    /// The processor, or the connection to it.
+    pub reader: R,
+    /// Its name.
+    pub name: ProcessorName,
+    /// What it sees of the log.
+    pub filter: Filter,
+    /// Its digest: no other component's verdicts are taken.
+    pub digest: String,
+    /// Receives what a site would seal, in the order of the leaves from which it follows.
+    pub derived: mpsc::Sender<Vec<Event>>,
+}
+
+impl<R: Components> Replay<R> {
+    /// Asks about all leaves. Returns how many the processor saw.
+    ///
+    /// # Errors
+    /// The processor answers nothing, or nobody receives what is derived.
+    pub async fn run(self) -> Result<u64, PipelineError> {
+        let Self { log, leaves, reader, name, filter, digest, derived } = self;
+        let end = leaves.end;
+        let recorded = Recorded { log, from: leaves.start, size: watch::Sender::new(end), derived };
+        let dialect = UsersProcessor { subject: name.subject(), name, filter };
+        let accepted = watch::channel(Digests::from([digest])).1;
+        let meters = Meters::default();
+        let mut pipeline = Pipeline::new(recorded, reader, dialect, accepted, &meters);
+        pipeline.silences_max = SILENCES_MAX;
+        let (judged, mut settled) = watch::channel(leaves.start);
+        let unsettled = Unsettled::new(judged, timings::verdict_seconds());
+        tokio::select! {
+            ended = pipeline.judge(BTreeMap::new(), unsettled, USERS_QUESTIONS_MAX) => match ended? {},
+            _settled = async { settled.wait_for(|settled| *settled >= end).await.is_ok() } => {}
+        }
+        Ok(pipeline.meter.judged.get())
     }
 }
 
@@ -208,8 +252,8 @@ fn ended(ended: Option<Result<Infallible, PipelineError>>) -> Result<(), Pipelin
 }
 
 /// What the steps of the pipeline share.
-struct Pipeline<R, D: Dialect> {
-    ledger: Ledger,
+struct Pipeline<J, R, D: Dialect> {
+    log: J,
     reader: R,
     dialect: Arc<D>,
     /// Digests of the components whose verdicts are taken.
@@ -219,6 +263,9 @@ struct Pipeline<R, D: Dialect> {
     /// A small question that the component has answered.
     known: watch::Sender<Question<D::Item>>,
     meter: Meter,
+    /// Questions in a row without a verdict, also about what the component has answered before,
+    /// after which the pipeline fails. A site's never does: its host may be away for days.
+    silences_max: u32,
     /// Whether the site's log says that there are no verdicts.
     is_warned: AtomicBool,
 }
@@ -242,9 +289,9 @@ struct Run<T> {
     next_leaf: u64,
 }
 
-impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
+impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
     fn new(
-        ledger: Ledger,
+        log: J,
         reader: R,
         dialect: D,
         accepted: watch::Receiver<Digests>,
@@ -252,13 +299,14 @@ impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
     ) -> Self {
         let known = Question { standings: BTreeMap::new(), sightings: vec![dialect.known()] };
         Self {
-            found_at_start: ledger.size(),
+            found_at_start: *log.watch_size().borrow(),
             meter: meters.of(&dialect.cursor()),
-            ledger,
+            log,
             reader,
             dialect: Arc::new(dialect),
             accepted,
             known: watch::Sender::new(known),
+            silences_max: u32::MAX,
             is_warned: AtomicBool::new(false),
         }
     }
@@ -273,7 +321,7 @@ impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
         mut unsettled: Unsettled,
         questions_max: usize,
     ) -> Result<Infallible, PipelineError> {
-        let cursor = self.ledger.cursor(&self.dialect.cursor());
+        let cursor = self.log.cursor(&self.dialect.cursor());
         unsettled.judged.send_replace(cursor);
         let mut docket = Docket::new(cursor, standings);
         let mut steps: FuturesUnordered<BoxFuture<'_, Result<Step<D::Item>, PipelineError>>> =
@@ -342,8 +390,8 @@ impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
     /// Waits for the leaf `from`, and for more until `gathered`, and reads what is to be judged.
     /// Waits while the log cannot be read. Skips damaged leaves.
     async fn read(&self, from: u64, gathered: Instant) -> Result<Step<D::Item>, PipelineError> {
-        let mut size = self.ledger.watch_size();
-        // The sender lives as long as the ledger, of which we hold a handle.
+        let mut size = self.log.watch_size();
+        // The sender lives as long as the log, of which we hold a handle.
         let _alive = size.wait_for(|size| *size > from).await.is_ok();
         // Looking at each commit group meanwhile would wake this task up as often.
         if *size.borrow() < from + READ_MAX as u64 {
@@ -351,8 +399,8 @@ impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
         }
         let mut warned = false;
         loop {
-            let (ledger, dialect) = (self.ledger.clone(), Arc::clone(&self.dialect));
-            match work::blocking((), move || read_run(&ledger, &*dialect, from)).await? {
+            let (log, dialect) = (self.log.clone(), Arc::clone(&self.dialect));
+            match work::blocking((), move || read_run(&log, &*dialect, from)).await? {
                 Ok(run) => return Ok(Step::Read(run)),
                 Err(failure) if !std::mem::replace(&mut warned, true) => {
                     let failure = error_chain(&failure);
@@ -376,10 +424,12 @@ impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
         // On a part the component may work for as long as it is let, and one copy is enough.
         let mut patience = Some(patience).filter(|_| !lanes.is_part);
         let mut back_off = BACK_OFF_MIN;
+        let mut silences = 0;
         loop {
             let why = match self.ask_twice(&body, &question.sightings, patience.take()).await {
                 Ok((findings, took)) => {
                     self.meter.questions.inc();
+                    self.meter.judged.inc_by(question.sightings.len() as u64);
                     self.is_warned.store(false, Ordering::Relaxed);
                     self.known.send_replace(beginning(question));
                     return Ok(Step::Judged(lanes, findings, took));
@@ -391,6 +441,10 @@ impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
             if let Some(by) = self.answers_others().await {
                 let why = format!("{} fails on it: {why}", self.dialect.name());
                 return Ok(Step::Failed(lanes, question.sightings, Failure { by, why }));
+            }
+            silences += 1;
+            if silences >= self.silences_max {
+                return Err(PipelineError::Silent(why));
             }
             if back_off == BACK_OFF_MAX && !self.is_warned.swap(true, Ordering::Relaxed) {
                 let name = self.dialect.name();
@@ -455,8 +509,8 @@ impl<R: Components, D: Dialect + 'static> Pipeline<R, D> {
             let event = |finding: &Finding| self.dialect.event(finding.clone(), now);
             let events = findings.iter().map(event).collect();
             let batch = Batch { events, cursor: Some(cursor.clone()), ..Batch::default() };
-            match self.ledger.append(batch).await {
-                Ok(_receipt) => return Ok(Step::Sealed),
+            match self.log.append(batch).await {
+                Ok(()) => return Ok(Step::Sealed),
                 Err(AppendError::Write(reason)) => {
                     warn!(reason, "cannot seal derived events; trying again");
                     sleep(BACK_OFF_MAX).await;
@@ -476,13 +530,13 @@ fn beginning<T: Item>(mut question: Question<T>) -> Question<T> {
 }
 
 /// Reads what is to be judged from the leaf `from` on. Blocks on the disk.
-fn read_run<D: Dialect>(
-    ledger: &Ledger,
+fn read_run<J: Journal, D: Dialect>(
+    log: &J,
     dialect: &D,
     from: u64,
 ) -> Result<Run<D::Item>, ReadError> {
     let mut run = Run { sightings: Vec::new(), received_at: Vec::new(), next_leaf: from };
-    for content in read_leaves(ledger, from, READ_MAX, READ_BYTES_MAX)? {
+    for content in log.leaves(from)? {
         let leaf = run.next_leaf;
         run.next_leaf += 1;
         match content {
@@ -509,6 +563,10 @@ struct Unsettled {
 }
 
 impl Unsettled {
+    const fn new(judged: watch::Sender<u64>, verdict_seconds: Histogram) -> Self {
+        Self { waiting: VecDeque::new(), judged, verdict_seconds }
+    }
+
     /// Notes that the verdicts of all leaves before `settled` are sealed.
     fn settle(&mut self, settled: u64) {
         if self.judged.send_if_modified(|judged| std::mem::replace(judged, settled) != settled) {
@@ -525,6 +583,9 @@ pub enum PipelineError {
     /// The ledger has stopped, or refuses the derived events.
     #[error("cannot seal derived events")]
     Append(#[from] AppendError),
+    /// The component answers nothing, not even what it has answered before.
+    #[error("the component gives no verdict: {0}")]
+    Silent(String),
     /// A bug in this program.
     #[error("the pipeline panicked")]
     Panicked(#[from] JoinError),

@@ -11,6 +11,7 @@ const LABEL: [&str; 1] = ["cursor"];
 #[derive(Clone, Debug)]
 pub struct Meters {
     questions: IntCounterVec,
+    judged: IntCounterVec,
     failures: IntCounterVec,
     not_judged: IntCounterVec,
     waiting: IntGaugeVec,
@@ -21,6 +22,7 @@ pub struct Meters {
 #[derive(Debug)]
 pub(super) struct Meter {
     pub(super) questions: IntCounter,
+    pub(super) judged: IntCounter,
     pub(super) failures: IntCounter,
     pub(super) not_judged: IntCounter,
     pub(super) waiting: IntGauge,
@@ -37,6 +39,7 @@ impl Default for Meters {
         };
         Self {
             questions: counter("sealwire_pipeline_questions_total", "Questions with a verdict."),
+            judged: counter("sealwire_pipeline_judged_total", "Leaves with a verdict."),
             failures: counter(
                 "sealwire_pipeline_failures_total",
                 "Questions without a verdict, or with one that is refused.",
@@ -62,6 +65,7 @@ impl Meters {
     pub(super) fn of(&self, cursor: &str) -> Meter {
         Meter {
             questions: self.questions.with_label_values(&[cursor]),
+            judged: self.judged.with_label_values(&[cursor]),
             failures: self.failures.with_label_values(&[cursor]),
             not_judged: self.not_judged.with_label_values(&[cursor]),
             waiting: self.waiting.with_label_values(&[cursor]),
@@ -72,7 +76,7 @@ impl Meters {
     /// All that was counted since the start.
     #[must_use]
     pub fn collect(&self) -> Vec<MetricFamily> {
-        let counters = [&self.questions, &self.failures, &self.not_judged];
+        let counters = [&self.questions, &self.judged, &self.failures, &self.not_judged];
         let gauges = [&self.waiting, &self.full];
         let counted = counters.into_iter().flat_map(Collector::collect);
         counted.chain(gauges.into_iter().flat_map(Collector::collect)).collect()

@@ -11,4 +11,5 @@
 
 mod applications;
 mod failing_component;
+mod replay;
 mod simulated_site;
