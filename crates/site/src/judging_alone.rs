@@ -3,21 +3,18 @@
 
 use std::{path::Path, slice, str::FromStr as _, time::Duration};
 
-use access::{Gate, Scope, TokenDescription, TokenName};
-use async_nats::{Client, Request};
+use access::{Scope, TokenDescription, TokenName};
+use async_nats::Request;
 use data_dir::DataDir;
-use engine::{Change, Engine, find, release, wash_host};
-use lattice::{Deployment, Standing};
-use ledger::{Batch, Ledger, Writer};
+use lattice::Standing;
+use ledger::{Batch, Ledger};
 use model::{
     Event,
     processing::{ProcessorName, Question, VERSION},
 };
 use orders::SiteLog;
-use registry::{Parts, Readers, Registry, no_room};
 use services::{
     applications::{Desk, checking::Checking},
-    bus::Connections,
     checkpointing::Checkpointing,
     indexing::{self, AtStart, Indexing},
     pipeline::{Digests, Judging, Meters},
@@ -25,24 +22,18 @@ use services::{
     timings,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::{sleep, timeout},
 };
 
 use crate::{
-    bus,
-    config::REGISTRY_PLACES,
-    error::{ComponentMissing, EngineError, UpError, no_registry},
-    own_host,
-    part::Part,
-    ports::{LOOPBACK, reserve},
+    error::{ComponentMissing, UpError},
+    host_alone::HostAlone,
     processors::{ImageName, Processors},
     start_files::ledger_stopped,
     workloads,
 };
 
-/// Changes of engines that nobody has heard yet.
-const CHANGES_MAX: usize = 16;
 /// Time that a component has to answer a question, and the pause before it is asked again.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(2);
@@ -64,12 +55,7 @@ pub struct JudgingAlone {
     /// An application.
     pub application: TokenDescription,
     processor: Option<ImageName>,
-    want: watch::Sender<Vec<Deployment>>,
-    data: Client,
-    services: Part,
-    engines: Part,
-    writer: Writer,
-    _data_dir: DataDir,
+    host: HostAlone,
 }
 
 impl std::fmt::Debug for JudgingAlone {
@@ -109,32 +95,6 @@ impl JudgingAlone {
         processor: Option<(&[u8], &[ProcessorName])>,
         checkpoint_period: Duration,
     ) -> Result<Self, UpError> {
-        let data_dir = DataDir::open(folder, None).map_err(UpError::folder)?;
-        let nats_server = find(&release::NATS_SERVER, &|_line| {}).map_err(UpError::machine)?;
-        let wash = find(&release::WASH, &|_line| {}).map_err(UpError::machine)?;
-        let SiteLog { ledger, writer, operator } =
-            SiteLog::open(&data_dir, None).map_err(UpError::folder)?;
-        let listening = bus::Listening {
-            nats: reserve("NATS", "--nats-port", LOOPBACK).await?,
-            mqtt: reserve("MQTT", "--mqtt-port", LOOPBACK).await?,
-            leaf: None,
-            hosts: reserve("hosts", "--hosts-port", LOOPBACK).await?,
-            takes_other_hosts: false,
-        };
-        let port = reserve("the host", "--http-port", LOOPBACK).await?;
-        let (mut services, mut engines) = (Part::new(), Part::new());
-        let (changes, mut changed) = mpsc::channel::<Change>(CHANGES_MAX);
-        // It ends with the engines, which hold the senders.
-        engines
-            .run_unfailing("the outages", async move { while changed.recv().await.is_some() {} });
-        let bus =
-            Box::pin(bus::start(&data_dir, nats_server, listening, (None, false), None)).await?;
-        for server in bus.servers {
-            let supervised = server.supervise(changes.clone(), engines.stop.clone());
-            engines.run_unfailing("nats-server", supervised);
-        }
-        let Connections { control, data, .. } = bus.connections;
-
         let mut images = workloads::images(components);
         let (mut processors, mut processor_image) = (Processors::default(), None);
         if let Some((component, names)) = processor {
@@ -145,55 +105,22 @@ impl JudgingAlone {
             processor_image = Some(name);
             images.push(image);
         }
-        let tokens = operator.tokens().clone();
-        let parts = Parts {
-            images: images.clone(),
-            folder: registry::folder_in(data_dir.path()),
-            gate: Gate::new(operator.tokens().clone()),
-            ledger: ledger.clone(),
-        };
-        let (registry, port_of_registry) = Registry::bind(parts).await.map_err(no_registry)?;
-        services.run(registry.cleaning());
         let missing = |name| UpError::machine(ComponentMissing(name));
-        let pangea = pangea_http::Config::load(&data_dir.pangea()).map_err(UpError::folder)?;
-        let mut wanted = vec![
-            workloads::judging(&images).map_err(missing)?,
-            workloads::checking(&images, &pangea.fields_json()).map_err(missing)?,
-        ];
-        wanted.extend(processors.iter().map(workloads::processing));
-        let wanted = wanted.into_iter().map(workloads::everywhere).collect();
-        let (want, watch_wanted) = watch::channel(wanted);
         let logger_digest = workloads::logger_digest(&images).map_err(missing)?;
         let digest = workloads::reader_digest(&images).map_err(missing)?;
-        let (standing, mut watch_standing) = watch::channel(Standing::default());
-        let stop = services.stop.clone();
-        let (hosts_changes, mut hosts_changed) = mpsc::channel(CHANGES_MAX);
-        services.run_unfailing("the hosts", async move {
-            while hosts_changed.recv().await.is_some() {}
-        });
-        let reconciling = lattice::run(
-            lattice::Parts { bus: control, wanted: watch_wanted, standing, changes: hosts_changes },
-            stop.clone(),
-        );
-        services.spawn("the reconciler", async { Ok(reconciling.await?) });
-        let (listener, router) =
-            (port_of_registry.into_listener(), registry.router(Readers::Anyone));
-        let serving = http_server::serve(REGISTRY_PLACES, listener, router, no_room, stop);
-        services.run_unfailing("the component registry", serving);
-        let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
-        let server = own_host::Server {
-            address: bus.hosts,
-            authority: &bus.authority,
-            ca_pem: &bus.server_ca_pem,
+        let mut wanted = vec![workloads::judging(&images).map_err(missing)?];
+        wanted.extend(processors.iter().map(workloads::processing));
+        let of_images = images.clone();
+        let wanted = move |data_dir: &DataDir| {
+            let pangea = pangea_http::Config::load(&data_dir.pangea()).map_err(UpError::folder)?;
+            wanted.push(workloads::checking(&of_images, &pangea.fields_json()).map_err(missing)?);
+            Ok(wanted)
         };
-        let at = (port.address(), None);
-        let start = own_host::prepare(wash, &data_dir, &server, &registry, at)?;
-        drop(port);
-        let host = Engine::start(start).map_err(failed)?;
-        let supervised = host.supervise(changes, engines.stop.clone());
-        engines.run_unfailing(wash_host::NAME, supervised);
+        let mut host = Box::pin(HostAlone::start(folder, images, wanted)).await?;
+        let (ledger, data) = (host.ledger.clone(), host.data.clone());
+        let services = &mut host.services;
 
-        let indexer = indexing::open(&data_dir.index(), &ledger).map_err(UpError::folder)?;
+        let indexer = indexing::open(&host.data_dir.index(), &ledger).map_err(UpError::folder)?;
         let (tell_standings, standings) = oneshot::channel();
         let (tell_judged, judged) = watch::channel(0);
         services.run(Indexing {
@@ -212,39 +139,23 @@ impl JudgingAlone {
         }
         let log_name = orders::log_name::config_id(ledger.log_id());
         let application = application();
+        let tokens = host.operator.tokens().clone();
         tokens.add(application.clone(), "").map_err(UpError::folder)?;
         let (desk, waiting) = Desk::new(ledger.clone(), tokens, log_name);
         let accepted = watch::channel(Digests::from([logger_digest])).1;
         services.run(Checking { logger: data.clone(), accepted, waiting });
         services.run(Judging {
             ledger: ledger.clone(),
-            reader: data.clone(),
+            reader: data,
             accepted: watch::channel(Digests::from([digest])).1,
             standings,
             judged: tell_judged,
             verdict_seconds: timings::verdict_seconds(),
             meters,
         });
-        tokio::select! {
-            _ready = watch_standing.wait_for(Standing::is_ready) => {}
-            ended = services.ended() => return Err(UpError::Service(ended)),
-            ended = engines.ended() => return Err(UpError::Service(ended)),
-        }
-        let _data_dir = data_dir;
-        Ok(Self {
-            ledger,
-            judged,
-            processed,
-            desk,
-            application,
-            processor: processor_image,
-            want,
-            data,
-            services,
-            engines,
-            writer,
-            _data_dir,
-        })
+        host.wait_for(Standing::is_ready).await?;
+        let processor = processor_image;
+        Ok(Self { ledger, judged, processed, desk, application, processor, host })
     }
 
     /// Has the host run the processor with which this was started under a further name. Returns
@@ -257,13 +168,13 @@ impl JudgingAlone {
         let image = image.map_err(UpError::machine)?;
         let names = Processors::of(slice::from_ref(name), image);
         let added = names.iter().map(workloads::processing).map(workloads::everywhere);
-        self.want.send_modify(|wanted| wanted.extend(added));
+        self.host.want.send_modify(|wanted| wanted.extend(added));
         let question = Question { version: VERSION, processor: name.clone(), events: Vec::new() };
         let question = question.to_json();
         let asked =
             || Request::new().payload(question.clone().into()).timeout(Some(ANSWER_TIMEOUT));
         let answers = async {
-            while self.data.send_request(name.subject(), asked()).await.is_err() {
+            while self.host.data.send_request(name.subject(), asked()).await.is_err() {
                 // Nobody hears the question yet.
                 sleep(ASK_AGAIN).await;
             }
@@ -275,10 +186,8 @@ impl JudgingAlone {
     ///
     /// # Errors
     /// The writer failed.
-    pub async fn stop(mut self) -> Result<(), UpError> {
-        self.services.stop(Duration::MAX).await;
-        self.engines.stop(Duration::MAX).await;
-        self.writer.close().await.map_err(ledger_stopped)
+    pub async fn stop(self) -> Result<(), UpError> {
+        self.host.stop().await
     }
 }
 

@@ -3,17 +3,19 @@
 //!
 //! [`run`] starts everything with both engines, watches it and stops it in order; [`START`] is what
 //! a start reads from the data directory. [`log_alone`] serves a log without the rest of a site,
-//! and [`judging_alone`] has its readings judged. [`manifests()`] says what a Kubernetes cluster
-//! can run for a site.
+//! [`judging_alone`] has its readings judged, and [`rehearsal`] runs a processor that is tried.
+//! [`manifests()`] says what a Kubernetes cluster can run for a site.
 
 pub mod judging_alone;
 pub mod log_alone;
+pub mod rehearsal;
 
 mod bus;
 mod certificate;
 mod config;
 mod deploying;
 mod error;
+mod host_alone;
 mod listening;
 mod manifests;
 mod mirror;

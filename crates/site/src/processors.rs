@@ -122,6 +122,12 @@ impl Processors {
     /// Largest file that lists them, in bytes.
     pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
+    /// The processor of this name.
+    #[must_use]
+    pub fn find(&self, name: &ProcessorName) -> Option<&Processor> {
+        self.iter().find(|processor| processor.name == *name)
+    }
+
     /// The processors.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Processor> {
         self.0.iter()
