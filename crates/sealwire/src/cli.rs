@@ -14,7 +14,10 @@ pub(crate) use self::{
         SiteArguments, SitePart,
     },
     ca::{CaArguments, CaCommand},
-    component::{ComponentArguments, ComponentCommand, ManifestsArguments},
+    component::{
+        ComponentArguments, ComponentCommand, Language, ManifestsArguments, NewArguments,
+        TestArguments,
+    },
     host::{AddArguments, HostArguments, HostCommand, RunArguments},
     import::{ImportArguments, ImportCommand},
     map::{MapArguments, MapCommand, MapTestArguments},
@@ -105,8 +108,8 @@ pub(crate) enum Command {
     /// Make and renew the certificate for ports that other machines reach, with an authority of the
     /// site's own.
     Ca(CaArguments),
-    /// Take this version's WebAssembly components elsewhere: as OCI images, or into a Kubernetes
-    /// cluster.
+    /// Start, build and test processors of your own. Take this version's WebAssembly components
+    /// elsewhere: as OCI images, or into a Kubernetes cluster.
     Component(ComponentArguments),
     /// Check the configuration file, or show every setting and where its value comes from.
     Config(ConfigArguments),

@@ -1,4 +1,13 @@
-//! `sealwire component`: this version's components, for registries and hosts elsewhere.
+//! `sealwire component`: this version's components, for registries and hosts elsewhere, and users'
+//! own processors from their first file to the registry.
+
+mod build;
+mod compare;
+mod history;
+mod new;
+pub(crate) mod project_name;
+mod test;
+mod world;
 
 use std::path::Path;
 
@@ -13,6 +22,9 @@ use crate::{
 
 pub(crate) fn run(arguments: ComponentArguments) -> Result<()> {
     match arguments.command {
+        ComponentCommand::New(arguments) => new::run(&arguments),
+        ComponentCommand::Build { folder } => build::run(&folder),
+        ComponentCommand::Test(arguments) => test::run(&arguments),
         ComponentCommand::Export { folder } => export(&folder),
         ComponentCommand::Manifests(arguments) => manifests(arguments),
     }

@@ -2,8 +2,11 @@
 
 use std::{num::NonZeroU16, path::PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use lattice::RegistryName;
+use model::processing::ProcessorName;
+
+use crate::component::project_name::ProjectName;
 
 #[derive(Args, Debug)]
 pub(crate) struct ComponentArguments {
@@ -13,6 +16,23 @@ pub(crate) struct ComponentArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ComponentCommand {
+    /// Start a project: a processor of your own, with its interface and a unit test.
+    New(NewArguments),
+    /// Build a project's component. Needs Rust, or Node with npm.
+    ///
+    /// The first build of a project fetches its packages. After that, no network is needed.
+    Build {
+        /// Folder of the project.
+        #[arg(value_name = "DIR", default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Replay sealed history through a processor, and show what a site would seal. Seals nothing;
+    /// the site may be running.
+    ///
+    /// The processor runs on a wasmCloud host of its own, with the limits of a site. Exit codes: 0,
+    /// it has answered everything and, with --against, nothing differs; 1, it has not, or something
+    /// does.
+    Test(TestArguments),
     /// Write this version's components, as OCI images, to a folder in the OCI image layout.
     ///
     /// Tools copy them from there to any registry, for example `oras cp --from-oci-layout`. They
@@ -52,4 +72,61 @@ pub(crate) struct ManifestsArguments {
     /// The site's data directory.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
     pub(crate) data_dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NewArguments {
+    /// Name of the processor: a letter, and then up to 39 of the characters a-z, 0-9 and -.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: ProjectName,
+    /// Language in which it is written.
+    #[arg(long = "lang", value_name = "LANGUAGE")]
+    pub(crate) language: Language,
+    /// Folder to create [default: the name].
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// A language in which processors are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    #[value(name = "javascript")]
+    JavaScript,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TestArguments {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) component: PathBuf,
+    /// Data directory of the site whose log is replayed, or of a backup.
+    #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// First leaf to replay [default: the first of the log or, with --against, the first from which
+    /// that processor derived something].
+    #[arg(long, value_name = "LEAF")]
+    pub(crate) from: Option<u64>,
+    /// Leaf before which to stop [default: the newest checkpoint or, with --against, the leaf up to
+    /// which that processor has come].
+    #[arg(long, value_name = "LEAF")]
+    pub(crate) to: Option<u64>,
+    /// Compare with what the processor of this name derived at the site. The component is asked
+    /// under this name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) against: Option<ProcessorName>,
+    /// File that lists the site's processors, for the filter of the one that --against names.
+    /// Without it, the component sees all readings.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    pub(crate) processors: Option<PathBuf>,
+    /// Values and differences to print. The rest is counted.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) first: usize,
+    /// Leaves on which the processor fails, after which to stop. Each takes most of a minute: a
+    /// question is divided until it is known which leaf is to blame.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) failures: u64,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }

@@ -13,6 +13,7 @@
 mod applications;
 mod apps;
 mod attacks;
+mod authoring;
 mod bench;
 mod care;
 mod clock;

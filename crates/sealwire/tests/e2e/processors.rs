@@ -51,8 +51,8 @@ impl Image {
         format!("{REPOSITORY}@{}", digest(&self.manifest))
     }
 
-    /// Publishes it to the site's registry.
-    pub(crate) fn publish(&self, site: &Site) {
+    /// Publishes it to the site's registry, and returns its digest.
+    pub(crate) fn publish(&self, site: &Site) -> String {
         let token = Client::new(site, "ci", "publish").token;
         let registry = site.addresses.registry.as_ref().unwrap();
         let authorization = format!("Bearer {token}");
@@ -67,6 +67,7 @@ impl Image {
             .header("content-type", "application/vnd.oci.image.manifest.v1+json")
             .send(&self.manifest[..]);
         assert_eq!(sent.unwrap().status(), 201);
+        digest(&self.manifest)
     }
 }
 
@@ -75,7 +76,7 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// The file that lists processors, each with its name and the digest of its image.
-fn list(folder: &Path, processors: &[(&str, &str)]) -> String {
+pub(crate) fn list(folder: &Path, processors: &[(&str, &str)]) -> String {
     let processor = |(name, digest): &(&str, &str)| {
         format!("[[processor]]\nname = \"{name}\"\nimage = \"{REPOSITORY}@{digest}\"\n")
     };
@@ -142,6 +143,31 @@ fn a_processor_derives_beside_others_and_no_poison_keeps_anything_from_it() {
     let kept = house::open(&site.data_dir());
     kept.assert_derived_is_what_follows();
     kept.assert_processed_once("60");
+    rehearse(&site.data_dir(), after);
+}
+
+/// Tests the component on the log in which it failed on a leaf, and did well after that.
+fn rehearse(data_dir: &Path, poison: u64) {
+    let data_dir = data_dir.to_str().unwrap();
+    let test = |arguments: &[&str]| {
+        let command = ["component", "test", COMPONENT, "--json", "--data-dir", data_dir];
+        let (code, printed, said) = sealwire(&[&command, arguments].concat());
+        (code, serde_json::from_str::<Value>(&printed).unwrap_or_default(), said)
+    };
+    let (from, to) = (poison.to_string(), (poison + 1).to_string());
+    let (code, report, said) = test(&["--from", &from, "--to", &to]);
+    assert_eq!((code, &report["failures"][0]["leaf"]), (Some(1), &json!(poison)), "{report}{said}");
+    assert!(report["reasons"]["wasm trap: interrupt"].as_u64() > Some(0), "{report}");
+    // Nothing that was sealed is missing, and nothing else is derived.
+    let (code, report, said) = test(&["--against", "double", "--from", &to]);
+    let against = &report["against"];
+    assert_eq!(code, Some(0), "{report}{said}");
+    assert!(
+        against["equal"].as_u64() > Some(0) && against["equal"] == report["derived"],
+        "{report}"
+    );
+    let others = [&against["different"], &against["missing"], &against["new"]];
+    assert_eq!(others, [&json!(0); 3], "{report}");
 }
 
 #[test]
