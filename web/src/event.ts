@@ -54,6 +54,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   ENGINE_DOWN: "Engine down",
   ENGINE_UP: "Engine up",
   COMPONENT_DEPLOYED: "Component deployed",
+  COMPONENT_ROLLED_BACK: "Component rolled back",
   HOST_JOINED: "Host joined",
   HOST_LOST: "Host lost",
   JUDGING_LATE: "Judging late",

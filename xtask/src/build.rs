@@ -22,7 +22,7 @@ pub(crate) const COMPONENTS: [&str; 6] =
     ["verifier", "sensor-reader", "event-logger", "http-gateway", "pangea-api", "ui"];
 
 /// Components for tests and benchmarks. No site runs them by itself.
-pub(crate) const TEST_COMPONENTS: [&str; 2] = ["test-application", "test-processor"];
+pub(crate) const TEST_COMPONENTS: [&str; 3] = ["test-application", "test-processor", "test-reader"];
 
 /// Oldest Node that builds the page, as `web/package.json` says too.
 const NODE_MIN: (u32, u32) = (20, 19);

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU16, ops::Range, sync::Arc};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::workload::{Deployment, Replicas, Workload};
+use crate::{
+    rollout::Pair,
+    workload::{Deployment, Replicas, Workload},
+};
 
 /// What is wanted of each component that the file names.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -121,6 +124,16 @@ impl BuiltIn {
             Deployment { workload: Arc::new(workload), replicas, group: deployment.group.clone() }
         });
         deployments.chain(self.fixed.iter().cloned()).collect()
+    }
+
+    /// The workloads that others replace between two states. Where only the number of hosts
+    /// changes, nothing is replaced.
+    #[must_use]
+    pub fn pairs(&self, before: &Desired, after: &Desired) -> Vec<Pair> {
+        let pairs = self.with(before).into_iter().zip(self.with(after));
+        let pairs = pairs.map(|(old, new)| Pair { old, new });
+        let id = |deployment: &Deployment| deployment.workload.instance_id();
+        pairs.filter(|Pair { old, new }| id(old) != id(new)).collect()
     }
 
     /// What changes for each component between two states.

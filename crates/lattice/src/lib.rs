@@ -1,8 +1,9 @@
 //! Runs workloads on the available hosts, which are stock hosts of wasmCloud.
 //!
 //! A [`Workload`] is what a host is asked to run; a [`Deployment`] says how many run it, and where.
-//! [`Reconciler`] decides what is asked of whom; [`run()`] asks. [`Workload::manifest`] says the
-//! same to the operator of a Kubernetes cluster.
+//! [`Reconciler`] decides what is asked of whom; [`run()`] asks. [`rollout`] decides whether what
+//! was deployed stays. [`Workload::manifest`] says what a host is asked to run to the operator of a
+//! Kubernetes cluster.
 
 pub mod desired;
 mod heartbeat;
@@ -10,6 +11,7 @@ mod host;
 mod manifest;
 mod question;
 mod reconciler;
+pub mod rollout;
 mod run;
 mod standing;
 mod workload;

@@ -290,8 +290,10 @@ impl Reconciler {
             let on = |(host_id, host): (&HostId, &Host)| host.runs(id).then(|| host_id.clone());
             let mut troubles = self.hosts.values().filter_map(|host| host.trouble(id));
             WorkloadStanding {
+                id: id.clone(),
                 name: deployment.workload.name.clone(),
                 runs_on: self.hosts.iter().filter_map(on).collect(),
+                is_satisfied: self.is_satisfied(id, deployment),
                 trouble: troubles.next().map(String::from),
             }
         });

@@ -29,6 +29,8 @@ use crate::{
 pub struct Parts {
     /// The connection to the control account.
     pub bus: Client,
+    /// What was wanted once. Hosts on other machines may still run it, and then stop it.
+    pub former: Vec<Deployment>,
     /// What is wanted.
     pub wanted: watch::Receiver<Vec<Deployment>>,
     /// Receives what runs where.
@@ -50,8 +52,9 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Subscr
 
 /// Runs until the connection is closed.
 async fn reconcile(parts: Parts, mut heartbeats: Subscriber) {
-    let Parts { bus, mut wanted, standing, changes } = parts;
+    let Parts { bus, former, mut wanted, standing, changes } = parts;
     let mut reconciler = Reconciler::new(Instant::now());
+    reconciler.want(former, Instant::now());
     reconciler.want(wanted.borrow_and_update().iter().cloned(), Instant::now());
     let asker = Asker { bus };
     let mut connects = asker.connects();

@@ -1,6 +1,6 @@
 //! What runs where, for people and for what waits for the workloads.
 
-use crate::heartbeat::HostId;
+use crate::{heartbeat::HostId, workload::InstanceId};
 
 /// What runs where, as far as the reconciler knows.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -27,10 +27,14 @@ pub struct HostStanding {
 /// A workload that is wanted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WorkloadStanding {
+    /// Its id.
+    pub id: InstanceId,
     /// Its name.
     pub name: String,
     /// The hosts that run it and answer.
     pub runs_on: Vec<HostId>,
+    /// Whether as many run it as are to, or as there are.
+    pub is_satisfied: bool,
     /// Why a host did not start it, in the host's words.
     pub trouble: Option<String>,
 }

@@ -10,6 +10,10 @@ use crate::heartbeat::HostId;
 
 /// Bytes of the hash in an id: enough that no two workloads of a site ever have the same.
 const ID_HASH_BYTES: usize = 8;
+/// Key of a component's configuration in which the host finds the subjects that it hears.
+const SUBSCRIPTIONS: &str = "subscriptions";
+/// Key of an interface's configuration in which the host finds the name for HTTP requests.
+const HOST_NAME: &str = "host";
 
 /// A workload, and where it is to run.
 #[derive(Clone, Debug)]
@@ -159,6 +163,23 @@ impl Workload {
     pub const fn for_own_host(mut self) -> Self {
         self.is_for_own_host = true;
         self
+    }
+
+    /// The same workload under another name, beside the true one: it hears this subject alone, and
+    /// answers HTTP under a name of its own, `label` and the true one's.
+    pub(crate) fn aside(&self, name: String, subject: &str, label: &str) -> Self {
+        let mut aside = Self { name, ..self.clone() };
+        for component in &mut aside.wit_world.components {
+            if let Some(subjects) = component.local_resources.config.get_mut(SUBSCRIPTIONS) {
+                subject.clone_into(subjects);
+            }
+        }
+        for interface in &mut aside.wit_world.host_interfaces {
+            if let Some(host) = interface.config.get_mut(HOST_NAME) {
+                *host = format!("{label}.{host}");
+            }
+        }
+        aside
     }
 
     /// The id under which hosts know it.

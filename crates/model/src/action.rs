@@ -126,6 +126,8 @@ pub const ENGINE_DOWN: &str = "ENGINE_DOWN";
 pub const ENGINE_UP: &str = "ENGINE_UP";
 /// By order, another image of a component is to run, or on another number of hosts.
 pub const COMPONENT_DEPLOYED: &str = "COMPONENT_DEPLOYED";
+/// The site took a deployment back, because a component of it was worse than the one before it.
+pub const COMPONENT_ROLLED_BACK: &str = "COMPONENT_ROLLED_BACK";
 /// A host of components is there that was not, or that was lost.
 pub const HOST_JOINED: &str = "HOST_JOINED";
 /// A host of components does not answer any more.

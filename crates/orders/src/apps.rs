@@ -5,6 +5,10 @@
 //! `apps.json` in the data directory, with the leaves that record it, and a start takes the last
 //! one from there. A crash between the two leaves events of a deployment that did not take effect;
 //! whoever ordered it was not told that it had.
+//!
+//! A deployment that replaces components is on trial first: [`lattice::rollout`] decides about it,
+//! and the site asks the questions. Until it is decided, the file has it apart from those before,
+//! and a start begins with the trial again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,6 +21,7 @@ use durable::PlainError;
 use lattice::{
     Deployment, HostId, HostStanding, Standing,
     desired::{BuiltIn, Change, Desired, InvalidDesired},
+    rollout::{self, Pair, Stage},
 };
 use ledger::{AppendError, Batch, Ledger, ReadError};
 use model::{Envelope, Event, Timestamp, action};
@@ -24,12 +29,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
-use crate::order::{DeployedComponent, Done, RunningComponent, SiteHost, event_by};
+use crate::order::{
+    DeployedComponent, DeploymentNow, DeploymentStage, Done, RunningComponent, SiteHost, event_by,
+};
 
 /// Name of the file in the data directory.
 pub const NAME: &str = "apps.json";
 /// Deployments that are kept. The log keeps all of them.
 const DEPLOYMENTS_MAX: usize = 50;
+/// Newest deployments of which a host on another machine may still run something at a start.
+const FORMER_MAX: usize = 4;
 /// Largest file in bytes: all deployments, each as large as it may be, in JSON.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
@@ -41,6 +50,9 @@ pub type Digests = BTreeSet<String>;
 #[serde(deny_unknown_fields)]
 struct Kept {
     deployments: Vec<Deployed>,
+    /// The one that is on trial or on probation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trial: Option<Deployed>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -52,6 +64,9 @@ struct Deployed {
     leaves: u64,
     /// The file.
     state: String,
+    /// Why it went back. What follows it is what ran before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    went_back: Option<String>,
 }
 
 impl Kept {
@@ -64,9 +79,14 @@ impl Kept {
             .map_err(|source| AppsError::Damaged { path: path.to_owned(), source })
     }
 
-    /// The newest state, as text.
+    /// The state that was wanted last without a doubt, as text.
     fn state(&self) -> &str {
         self.deployments.last().map_or("", |deployed| &deployed.state)
+    }
+
+    fn push(&mut self, deployed: Deployed) {
+        self.deployments.push(deployed);
+        self.deployments.drain(..self.deployments.len().saturating_sub(DEPLOYMENTS_MAX));
     }
 }
 
@@ -75,7 +95,8 @@ impl Kept {
 /// # Errors
 /// The file cannot be read or is damaged.
 pub fn look(data_dir: &Path) -> Result<usize, AppsError> {
-    Ok(Kept::read(&data_dir.join(NAME))?.deployments.len())
+    let kept = Kept::read(&data_dir.join(NAME))?;
+    Ok(kept.deployments.len() + usize::from(kept.trial.is_some()))
 }
 
 /// What was deployed last in a data directory, of what a site runs of its own accord.
@@ -117,6 +138,34 @@ pub struct Apps {
     parts: Arc<Parts>,
     /// What was deployed, held while something is.
     kept: Arc<Mutex<Kept>>,
+    /// What is on trial or on probation.
+    trial: watch::Sender<Option<Arc<Trial>>>,
+    /// Where that stands, and how it does, in words.
+    progress: watch::Sender<(Stage, String)>,
+}
+
+/// A deployment on trial.
+#[derive(Debug)]
+pub struct Trial {
+    /// The first leaf that records it.
+    pub leaf: u64,
+    /// The workloads that it replaces.
+    pub pairs: Vec<Pair>,
+    /// Why it cannot run, if it cannot.
+    pub refusal: Option<String>,
+    before: Desired,
+    after: Desired,
+}
+
+/// What a deployment or a rollback has led to.
+#[derive(Clone, Debug)]
+pub struct Ordered {
+    /// The first leaf that records it.
+    pub leaf: u64,
+    /// What changes.
+    pub changes: Vec<Change>,
+    /// Whether it is on trial first.
+    pub is_on_trial: bool,
 }
 
 impl Apps {
@@ -126,14 +175,37 @@ impl Apps {
     /// The file cannot be read or is damaged.
     pub fn open(parts: Parts) -> Result<Self, AppsError> {
         let kept = Kept::read(&parts.data_dir.join(NAME))?;
-        let apps = Self { parts: Arc::new(parts), kept: Arc::default() };
+        let apps = Self {
+            parts: Arc::new(parts),
+            kept: Arc::default(),
+            trial: watch::Sender::new(None),
+            progress: watch::Sender::new((Stage::Trial, String::new())),
+        };
         let desired = apps.parse(kept.state()).unwrap_or_else(|refusal| {
             // Better the site's own components than none.
             warn!(%refusal, "what was deployed last cannot be run; the site's own components run");
             Desired::default()
         });
-        apps.apply(&Desired::default(), &desired);
+        match &kept.trial {
+            Some(deployed) => apps.begin(deployed, desired),
+            None => apps.apply(&Desired::default(), &desired),
+        }
         Ok(Self { kept: Arc::new(Mutex::new(kept)), ..apps })
+    }
+
+    /// What earlier runs of the site may have started. Hosts on other machines still run it.
+    pub async fn former(&self) -> Vec<Deployment> {
+        let kept = self.kept.lock().await;
+        let newest = kept.trial.iter().chain(kept.deployments.iter().rev()).take(FORMER_MAX);
+        let states = newest.map(|it| it.state.as_str()).chain([""]);
+        let built_in = &self.parts.built_in;
+        let known = states.filter_map(|state| Desired::parse(state, built_in).ok());
+        let mut former: Vec<_> = known.flat_map(|desired| built_in.with(&desired)).collect();
+        if let Some(trial) = &*self.trial.borrow() {
+            let stages = [Stage::Trial, Stage::Move, Stage::Probation].into_iter();
+            former.extend(stages.flat_map(|stage| rollout::wanted(&trial.pairs, stage)));
+        }
+        former
     }
 
     /// What would change if this file were deployed.
@@ -145,22 +217,27 @@ impl Apps {
         Ok(self.parts.built_in.changes(&self.newest(&*self.kept.lock().await), &after))
     }
 
-    /// Seals that this file is deployed, and deploys it. Returns the first leaf that records it,
-    /// and what changes.
+    /// Seals that this file is deployed, and deploys it. What replaces a component is on trial
+    /// first.
     ///
     /// # Errors
-    /// The file is refused, changes nothing, or cannot be sealed or kept.
+    /// The file is refused, changes nothing, or cannot be sealed or kept; another deployment is on
+    /// trial.
     pub async fn deploy(
         &self,
         state: String,
         (by, why): (&str, &str),
         at: Timestamp,
-    ) -> Result<(u64, Vec<Change>), AppsError> {
+    ) -> Result<Ordered, AppsError> {
         let mut kept = self.kept.lock().await;
-        self.change(&mut kept, state, (by, why), at).await
+        if let Some(Deployed { leaf, .. }) = kept.trial {
+            return Err(AppsError::OnTrial { leaf });
+        }
+        self.change(&mut kept, state, (by, why), at, true).await
     }
 
     /// Deploys again what was deployed before the newest deployment, and so on if it is the same.
+    /// It has run before, so it is on no trial. What is on trial is taken back.
     ///
     /// # Errors
     /// As [`deploy`](Self::deploy); nothing was deployed.
@@ -168,17 +245,21 @@ impl Apps {
         &self,
         (by, why): (&str, &str),
         at: Timestamp,
-    ) -> Result<(u64, Vec<Change>), AppsError> {
+    ) -> Result<Ordered, AppsError> {
         let mut kept = self.kept.lock().await;
+        if kept.trial.is_some() {
+            return self.take_back(&mut kept, (Some(by), why), at).await;
+        }
         let newest = kept.state().to_owned();
-        let before = kept.deployments.iter().rev().map(|it| &it.state).find(|it| **it != newest);
+        let stood = kept.deployments.iter().rev().filter(|it| it.went_back.is_none());
+        let before = stood.map(|it| &it.state).find(|it| **it != newest);
         let state = match before {
             Some(before) => before.clone(),
             None if kept.deployments.is_empty() => return Err(AppsError::NothingDeployed),
             // Before the first deployment the site ran its own components.
             None => String::new(),
         };
-        self.change(&mut kept, state, (by, why), at).await
+        self.change(&mut kept, state, (by, why), at, false).await
     }
 
     async fn change(
@@ -187,19 +268,35 @@ impl Apps {
         state: String,
         (by, why): (&str, &str),
         at: Timestamp,
-    ) -> Result<(u64, Vec<Change>), AppsError> {
+        is_tried: bool,
+    ) -> Result<Ordered, AppsError> {
         let after = self.parse(&state)?;
         let before = self.newest(kept);
         let changes = self.parts.built_in.changes(&before, &after);
         if changes.is_empty() {
             return Err(AppsError::NoChange);
         }
-        let events = changes.iter().map(|change| event(change, by, why, at)).collect();
-        let receipt = self.parts.ledger.append(Batch::of(events)).await?;
-        let leaf = receipt.first_leaf;
+        let deployed = action::COMPONENT_DEPLOYED;
+        let events = changes.iter().map(|change| event(change, (deployed, Some(by)), why, at));
+        let leaf = self.parts.ledger.append(Batch::of(events.collect())).await?.first_leaf;
+        let leaves = changes.len() as u64;
+        let deployed = Deployed { leaf, leaves, state, went_back: None };
+        let is_on_trial = is_tried && !self.parts.built_in.pairs(&before, &after).is_empty();
         let mut next = kept.clone();
-        next.deployments.push(Deployed { leaf, leaves: changes.len() as u64, state });
-        next.deployments.drain(..next.deployments.len().saturating_sub(DEPLOYMENTS_MAX));
+        match is_on_trial {
+            true => next.trial = Some(deployed.clone()),
+            false => next.push(deployed.clone()),
+        }
+        self.keep(kept, next).await?;
+        match is_on_trial {
+            true => self.begin(&deployed, before),
+            false => self.apply(&before, &after),
+        }
+        Ok(Ordered { leaf, changes, is_on_trial })
+    }
+
+    /// Writes what is deployed from now on.
+    async fn keep(&self, kept: &mut Kept, next: Kept) -> Result<(), AppsError> {
         let (path, json) = (self.parts.data_dir.join(NAME), serde_json::to_vec(&next));
         let json = json.expect("what is kept has only text keys");
         let keeping = work::blocking((), move || {
@@ -207,12 +304,12 @@ impl Apps {
         });
         keeping.await.map_err(AppsError::Panicked)??;
         *kept = next;
-        self.apply(&before, &after);
-        Ok((leaf, changes))
+        Ok(())
     }
 
-    /// What runs where.
-    pub(crate) fn tell(&self) -> Done {
+    /// What runs where, and where the newest deployment stands.
+    pub(crate) async fn tell(&self) -> Done {
+        let newest = self.now(None).await;
         let Standing { hosts, workloads } = self.parts.standing.borrow().clone();
         let name_of =
             |id: &HostId| hosts.iter().find(|host| host.id == *id).map(|it| it.name.clone());
@@ -228,7 +325,27 @@ impl Apps {
             group,
             answers,
         });
-        Done::Apps { hosts: hosts.collect(), components }
+        Done::Apps { hosts: hosts.collect(), components, newest }
+    }
+
+    /// Where a deployment stands, by the first leaf that records it, or else the newest one.
+    pub(crate) async fn now(&self, leaf: Option<u64>) -> Option<DeploymentNow> {
+        let kept = self.kept.lock().await;
+        let is_it = |deployed: &&Deployed| leaf.is_none_or(|leaf| deployed.leaf == leaf);
+        if let Some(Deployed { leaf, .. }) = kept.trial.as_ref().filter(is_it) {
+            let (stage, words) = self.progress.borrow().clone();
+            return Some(DeploymentNow { leaf: *leaf, stage: stage.into(), words });
+        }
+        // What went back is followed by what ran before it.
+        let mut newest = kept.deployments.iter().rev().filter(is_it).take(2);
+        let (last, before) = (newest.next()?, newest.next());
+        let deployed = before.filter(|it| it.went_back.is_some()).unwrap_or(last);
+        let stage = match deployed.went_back {
+            Some(_) => DeploymentStage::WentBack,
+            None => DeploymentStage::Stays,
+        };
+        let words = deployed.went_back.clone().unwrap_or_default();
+        Some(DeploymentNow { leaf: deployed.leaf, stage, words })
     }
 
     /// The events that record what was deployed, with their leaves, as the log has them. The
@@ -241,7 +358,7 @@ impl Apps {
         let ledger = self.parts.ledger.clone();
         let read = work::blocking((), move || -> Result<_, AppsError> {
             let mut events = Vec::new();
-            for Deployed { leaf, leaves, .. } in kept.deployments {
+            for Deployed { leaf, leaves, .. } in kept.deployments.into_iter().chain(kept.trial) {
                 let count = usize::try_from(leaves).unwrap_or(usize::MAX);
                 let envelopes = ledger.envelopes(leaf, count, usize::MAX)?;
                 let parsed = (leaf..).zip(envelopes).filter_map(|(leaf, stored)| {
@@ -261,6 +378,11 @@ impl Apps {
         self.parse(kept.state()).unwrap_or_default()
     }
 
+    /// Parses a state whose images may be gone.
+    fn known(&self, state: &str) -> Desired {
+        Desired::parse(state, &self.parts.built_in).unwrap_or_default()
+    }
+
     fn parse(&self, state: &str) -> Result<Desired, AppsError> {
         let desired = Desired::parse(state, &self.parts.built_in)?;
         for (component, image) in desired.images() {
@@ -275,21 +397,128 @@ impl Apps {
     /// Has this run. Answers of what runs still are taken, too.
     fn apply(&self, before: &Desired, after: &Desired) {
         let [old, new] = [before, after].map(|desired| self.parts.built_in.with(desired));
+        self.take_answers_of(old.iter().chain(&new));
+        self.parts.wanted.send_replace(new);
+    }
+
+    /// Takes the answers of these, and of no other.
+    fn take_answers_of<'a>(&self, deployments: impl Iterator<Item = &'a Deployment> + Clone) {
         for (name, accepted) in &self.parts.accepted {
-            let components =
-                old.iter().chain(&new).flat_map(|it| &it.workload.wit_world.components);
+            let components = deployments.clone().flat_map(|it| &it.workload.wit_world.components);
             let digests = components.filter(|it| it.name == *name).filter_map(|it| it.digest());
             accepted.send_replace(digests.map(String::from).collect());
         }
-        self.parts.wanted.send_replace(new);
     }
 }
 
-/// The event that records what changes for a component.
-fn event(change: &Change, by: &str, why: &str, at: Timestamp) -> Event {
+/// Deployments on trial.
+impl Apps {
+    /// What is on trial or on probation.
+    #[must_use]
+    pub fn trials(&self) -> watch::Receiver<Option<Arc<Trial>>> {
+        self.trial.subscribe()
+    }
+
+    /// Begins the trial of what is deployed instead of this.
+    fn begin(&self, Deployed { leaf, state, .. }: &Deployed, before: Desired) {
+        let (after, refusal) = match self.parse(state) {
+            Ok(after) => (after, None),
+            Err(refusal) => (before.clone(), Some(refusal.to_string())),
+        };
+        let pairs = self.parts.built_in.pairs(&before, &after);
+        let trial = Trial { leaf: *leaf, pairs, refusal, before, after };
+        self.stand(&trial, Stage::Trial);
+        self.trial.send_replace(Some(Arc::new(trial)));
+    }
+
+    /// Has that run which a stage of a trial needs.
+    pub fn stand(&self, trial: &Trial, stage: Stage) {
+        let Trial { pairs, before, after, .. } = trial;
+        let [old, new] = [before, after].map(|desired| self.parts.built_in.with(desired));
+        let is_tried = |it: &Deployment| pairs.iter().any(|pair| pair.name() == it.workload.name);
+        match stage {
+            // On its own subject it is asked by the trial alone.
+            Stage::Trial => self.take_answers_of(old.iter()),
+            Stage::Move | Stage::Probation => self.take_answers_of(old.iter().chain(&new)),
+        }
+        let others = if stage == Stage::Probation { new } else { old };
+        let others = others.into_iter().filter(|it| !is_tried(it));
+        self.progress.send_replace((stage, String::new()));
+        self.parts.wanted.send_replace(others.chain(rollout::wanted(pairs, stage)).collect());
+    }
+
+    /// Tells how a trial does.
+    pub fn note(&self, words: String) {
+        self.progress.send_modify(|(_stage, old)| *old = words);
+    }
+
+    /// The deployment stays. Nothing happens if it is not on trial any more.
+    ///
+    /// # Errors
+    /// This cannot be kept, and the deployment is still on trial.
+    pub async fn confirm(&self, trial: &Trial) -> Result<(), AppsError> {
+        let mut kept = self.kept.lock().await;
+        let mut next = kept.clone();
+        let Some(deployed) = next.trial.take_if(|it| it.leaf == trial.leaf) else { return Ok(()) };
+        next.push(deployed);
+        self.keep(&mut kept, next).await?;
+        self.trial.send_replace(None);
+        self.apply(&trial.before, &trial.after);
+        Ok(())
+    }
+
+    /// The site takes the deployment back, and seals why. Nothing happens if it is not on trial
+    /// any more.
+    ///
+    /// # Errors
+    /// This cannot be sealed or kept, and the deployment is still on trial.
+    pub async fn go_back(&self, trial: &Trial, why: &str, at: Timestamp) -> Result<(), AppsError> {
+        let mut kept = self.kept.lock().await;
+        if kept.trial.as_ref().is_some_and(|it| it.leaf == trial.leaf) {
+            self.take_back(&mut kept, (None, why), at).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what is on trial, by order of somebody or of the site.
+    async fn take_back(
+        &self,
+        kept: &mut Kept,
+        (by, why): (Option<&str>, &str),
+        at: Timestamp,
+    ) -> Result<Ordered, AppsError> {
+        let mut next = kept.clone();
+        let Some(tried) = next.trial.take() else { return Err(AppsError::NothingDeployed) };
+        let (before, after) = (self.newest(kept), self.known(&tried.state));
+        let changes = self.parts.built_in.changes(&after, &before);
+        let action =
+            if by.is_some() { action::COMPONENT_DEPLOYED } else { action::COMPONENT_ROLLED_BACK };
+        let events = changes.iter().map(|change| event(change, (action, by), why, at));
+        let mut events: Vec<Event> = events.collect();
+        if events.is_empty() {
+            // The site does not run any more what the deployment named.
+            events.push(Event::site(action, "apps", why.to_owned(), at));
+        }
+        let leaves = events.len() as u64;
+        let leaf = self.parts.ledger.append(Batch::of(events)).await?.first_leaf;
+        next.push(Deployed { went_back: Some(why.to_owned()), ..tried });
+        next.push(Deployed { leaf, leaves, state: kept.state().to_owned(), went_back: None });
+        self.keep(kept, next).await?;
+        self.trial.send_replace(None);
+        // What is taken back may still answer, and is not to be believed.
+        self.apply(&before, &before);
+        Ok(Ordered { leaf, changes, is_on_trial: false })
+    }
+}
+
+/// The event that records what changes for a component, by order of somebody or of the site.
+fn event(change: &Change, (action, by): (&str, Option<&str>), why: &str, at: Timestamp) -> Event {
     let Change { component, old, new } = change;
     let words = format!("{component}: {new} instead of {old}: {why}");
-    let mut event = event_by(by, action::COMPONENT_DEPLOYED, "apps", words, at);
+    let mut event = match by {
+        Some(by) => event_by(by, action, "apps", words, at),
+        None => Event::site(action, "apps", words, at),
+    };
     event.target = Some(component.clone());
     (event.old, event.new) = (Some(old.digest().to_owned()), Some(new.digest().to_owned()));
     event
@@ -315,6 +544,15 @@ pub enum AppsError {
     /// The file wants what is wanted already.
     #[error("this changes nothing: `sealwire app history` shows what was deployed")]
     NoChange,
+    /// Another deployment is not decided yet.
+    #[error(
+        "the deployment of leaf {leaf} is on trial: `sealwire app status` shows how it does, and \
+         `sealwire app rollback` takes it back"
+    )]
+    OnTrial {
+        /// The first leaf that records it.
+        leaf: u64,
+    },
     /// Nothing was deployed that could be taken back.
     #[error("nothing was deployed: the site runs its own components")]
     NothingDeployed,
@@ -357,9 +595,11 @@ impl AppsError {
     /// Whether nothing has happened.
     pub(crate) const fn is_refusal(&self) -> bool {
         match self {
-            Self::Invalid(_) | Self::NoImage { .. } | Self::NoChange | Self::NothingDeployed => {
-                true
-            }
+            Self::Invalid(_)
+            | Self::NoImage { .. }
+            | Self::NoChange
+            | Self::OnTrial { .. }
+            | Self::NothingDeployed => true,
             Self::Append(_)
             | Self::Read(_)
             | Self::Keep { .. }

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    apps::{Apps, AppsError},
+    apps::{Apps, AppsError, Ordered},
     credentials::{CredentialOrderError, Credentials},
     hosts::{HostOrderError, HostOrders},
     importing::ImportError,
@@ -356,18 +356,19 @@ impl Operator {
             Order::Refusals => Ok(Done::Refusals { refusals: self.credentials().all_refusals() }),
             Order::Deploy { state, actor, reason } => {
                 let (by, why) = (by(actor), reason.as_str());
-                let (leaf, changes) = self.apps()?.deploy(state, (&by, why), now).await?;
-                Ok(Done::Deploy { leaf, changes })
+                Ok(deployed(self.apps()?.deploy(state, (&by, why), now).await?))
             }
             Order::RollBack { actor, reason } => {
                 let (by, why) = (by(actor), reason.as_str());
-                let (leaf, changes) = self.apps()?.roll_back((&by, why), now).await?;
-                Ok(Done::Deploy { leaf, changes })
+                Ok(deployed(self.apps()?.roll_back((&by, why), now).await?))
             }
             Order::DiffApps { state } => {
                 Ok(Done::AppDiff { changes: self.apps()?.diff(&state).await? })
             }
-            Order::Apps => Ok(self.apps()?.tell()),
+            Order::Apps => Ok(self.apps()?.tell().await),
+            Order::Deployment { leaf } => {
+                Ok(Done::Deployment { now: self.apps()?.now(Some(leaf)).await })
+            }
             Order::AppHistory => Ok(Done::AppHistory { deployed: self.apps()?.history().await? }),
         }
     }
@@ -631,6 +632,10 @@ impl OperatorError {
             | Self::Panicked(_) => false,
         }
     }
+}
+
+fn deployed(Ordered { leaf, changes, is_on_trial }: Ordered) -> Done {
+    Done::Deploy { leaf, changes, is_on_trial }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use access::{
     Host, Scope, TokenDescription, TokenName, Words,
     sensors::{Alias, CredentialDescription, CredentialName, Key, NewCredential, Sensor, Told},
 };
-use lattice::desired::Change;
+use lattice::{desired::Change, rollout::Stage};
 use ledger::{Erased, Hold, LeafRanges};
 use model::{Event, InForce, SensorId, SensorOrder, Timestamp, polling::OrderedReading};
 use serde::{Deserialize, Serialize};
@@ -261,6 +261,11 @@ pub enum Order {
     },
     /// Tell which hosts there are, and what runs on them.
     Apps,
+    /// Tell where a deployment stands.
+    Deployment {
+        /// The first leaf that records it.
+        leaf: u64,
+    },
     /// Tell what was deployed, as the log records it.
     AppHistory,
     /// Run again what was deployed before the newest deployment.
@@ -441,6 +446,13 @@ pub enum Done {
         leaf: u64,
         /// What changes.
         changes: Vec<Change>,
+        /// Whether it is on trial first.
+        is_on_trial: bool,
+    },
+    /// Where a deployment stands.
+    Deployment {
+        /// Where it stands, if it is still known.
+        now: Option<DeploymentNow>,
     },
     /// What would change.
     AppDiff {
@@ -453,6 +465,8 @@ pub enum Done {
         hosts: Vec<SiteHost>,
         /// The workloads that are wanted.
         components: Vec<RunningComponent>,
+        /// Where the newest deployment stands.
+        newest: Option<DeploymentNow>,
     },
     /// What was deployed.
     AppHistory {
@@ -483,6 +497,43 @@ pub struct RunningComponent {
     pub hosts: Vec<String>,
     /// Why a host did not start it, in the host's words.
     pub trouble: Option<String>,
+}
+
+/// Where a deployment stands.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DeploymentNow {
+    /// The first leaf that records it.
+    pub leaf: u64,
+    /// Where it stands.
+    pub stage: DeploymentStage,
+    /// How it does, or why it went back.
+    pub words: String,
+}
+
+/// A word for where a deployment stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeploymentStage {
+    /// The new components are asked test questions.
+    Trial,
+    /// The new components start beside the old ones.
+    Move,
+    /// The new components do the work, and are compared with the old ones.
+    Probation,
+    /// It stays.
+    Stays,
+    /// It was taken back.
+    WentBack,
+}
+
+impl From<Stage> for DeploymentStage {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Trial => Self::Trial,
+            Stage::Move => Self::Move,
+            Stage::Probation => Self::Probation,
+        }
+    }
 }
 
 /// An event that records what was deployed.

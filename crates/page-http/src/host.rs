@@ -132,6 +132,19 @@ pub(crate) enum CallError {
     TooLarge,
 }
 
+/// Why the page's components do not answer as they should.
+#[derive(Debug)]
+pub enum ProbeError {
+    /// They answer something else.
+    Faulty(String),
+    /// They do not answer in time.
+    Silence,
+    /// The host has no such workload.
+    Nobody,
+    /// The host is not there, or there was no place for the call.
+    Unknown,
+}
+
 impl WorkloadName {
     /// A new random name that nobody can guess.
     pub fn random() -> Self {
@@ -141,6 +154,10 @@ impl WorkloadName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    fn aside(&self, label: &str) -> Self {
+        Self(format!("{label}.{}", self.0))
     }
 }
 
@@ -186,6 +203,40 @@ impl Host {
         let (mut head, ()) = Request::new(()).into_parts();
         head.uri = Uri::from_static("/api/site");
         self.call(&head, Bytes::new()).await.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    /// The same host, for the page's workload that runs aside under this label. The places for
+    /// calls are the same.
+    #[must_use]
+    pub fn aside(&self, label: &str) -> Self {
+        Self { name: self.name.aside(label), ..self.clone() }
+    }
+
+    /// Asks for the page, and for what the site says of itself.
+    ///
+    /// # Errors
+    /// There is no answer, or another one than the page's.
+    pub async fn probe(&self) -> Result<(), ProbeError> {
+        for path in ["/", "/api/site"] {
+            let (mut head, ()) = Request::new(()).into_parts();
+            head.uri = Uri::from_static(path);
+            match self.call(&head, Bytes::new()).await {
+                Ok(answer) if answer.status() == StatusCode::OK => {}
+                Ok(answer) => {
+                    let status = answer.status().as_u16();
+                    return Err(ProbeError::Faulty(format!("{path} has the status {status}")));
+                }
+                Err(CallError::Slow) => return Err(ProbeError::Silence),
+                Err(CallError::NoWorkload) => return Err(ProbeError::Nobody),
+                Err(CallError::Busy | CallError::NoMemory | CallError::Away(_)) => {
+                    return Err(ProbeError::Unknown);
+                }
+                Err(error @ (CallError::Broken | CallError::TooLarge)) => {
+                    return Err(ProbeError::Faulty(format!("{path}: {error}")));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sends a request to the host and reads the whole answer.

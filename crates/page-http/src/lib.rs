@@ -14,7 +14,7 @@ mod sign_in;
 mod visitors;
 
 pub use events::Events;
-pub use host::{Host, WorkloadName};
+pub use host::{Host, ProbeError, WorkloadName};
 pub use page_port::{FILES_MAX, PLACES, PagePort, no_room};
 pub use polling::polling;
 pub use sign_in::Entrance;

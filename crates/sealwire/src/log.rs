@@ -253,6 +253,7 @@ fn words(done: &Done) -> String {
             format!("{:<52}{}\n", "name", "since") + &hosts.iter().map(line).collect::<String>()
         }
         Done::Deploy { .. }
+        | Done::Deployment { .. }
         | Done::AppDiff { .. }
         | Done::Apps { .. }
         | Done::AppHistory { .. } => of_apps::of(done).unwrap_or_default(),

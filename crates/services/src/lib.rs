@@ -15,6 +15,8 @@
 //!
 //! [`polling_service`] takes orders and questions of operators over NATS.
 //!
+//! [`testing`] asks a component on trial what the one asks that it is to replace.
+//!
 //! No service knows who shows the log or who may give orders to it.
 
 pub mod applications;
@@ -38,6 +40,7 @@ pub mod queries;
 pub mod sealing;
 pub mod searching;
 pub mod site_clock;
+pub mod testing;
 pub mod timekeeping;
 pub mod timings;
 pub mod turned_away;

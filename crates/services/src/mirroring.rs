@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use work::Service;
 
+pub use self::calling::test_question;
 pub(crate) use self::calling::{Answered, NoAnswer};
 use self::{
     backlog::{Ask, Backlog, End, Entry, Next, Settlement},

@@ -24,6 +24,8 @@ mod docket;
 mod journal;
 mod meters;
 mod pace;
+mod reading;
+mod trial;
 mod users;
 mod verdict;
 
@@ -44,10 +46,10 @@ use futures::{
     future::{BoxFuture, select_ok, try_join_all},
     stream::FuturesUnordered,
 };
-use ledger::{AppendError, Batch, Cursor, Ledger, LogReader, ReadError};
+use ledger::{AppendError, Batch, Cursor, Ledger, LogReader};
 use model::error_chain;
 use model::{
-    Envelope, Event, SensorId, Timestamp,
+    Event, SensorId, Timestamp,
     derive::Standing,
     processing::{Filter, ProcessorName},
 };
@@ -61,14 +63,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 use work::Service;
 
-use crate::{log_reading::Content, timings};
+use crate::{testing::OnProbation, timings};
 use docket::{Docket, Failure, Finding, Item, KNOWN_QUESTIONS, Lanes, Question};
 use journal::{Journal, READ_MAX, Recorded};
 use meters::Meter;
 use pace::Pace;
+use reading::{Run, read_run};
 
 pub use dialect::Digests;
 pub use meters::Meters;
+pub use trial::{plain_question, recent_question};
 
 use dialect::{Dialect, Taken};
 use users::UsersProcessor;
@@ -125,6 +129,8 @@ pub struct Judging<R> {
     /// Digests of the components whose verdicts are taken: two while an upgrade goes from one to
     /// the other. The pipeline refuses a verdict of any other.
     pub accepted: watch::Receiver<Digests>,
+    /// Which component is on probation.
+    pub probation: OnProbation,
     /// Gets the standings by the log as it was at the start, from the index.
     pub standings: oneshot::Receiver<BTreeMap<SensorId, Standing>>,
     /// Receives the first leaf whose verdict is not sealed. It may be after the cursor, because a
@@ -143,9 +149,19 @@ impl<R: Components> Service for Judging<R> {
 
     /// Begins when the index has the whole log and gives the standings.
     async fn run(self, shutdown: CancellationToken) -> Result<(), PipelineError> {
-        let Self { ledger, reader, accepted, standings, judged, verdict_seconds, meters } = self;
+        let Self {
+            ledger,
+            reader,
+            accepted,
+            probation,
+            standings,
+            judged,
+            verdict_seconds,
+            meters,
+        } = self;
         judged.send_replace(ledger.cursor(&SensorReader.cursor()));
-        let pipeline = Pipeline::new(ledger, reader, SensorReader, accepted, &meters);
+        let mut pipeline = Pipeline::new(ledger, reader, SensorReader, accepted, &meters);
+        pipeline.probation = probation;
         // If indexing has ended, the site stops.
         let Some(Ok(standings)) = shutdown.run_until_cancelled(standings).await else {
             return Ok(());
@@ -258,6 +274,7 @@ struct Pipeline<J, R, D: Dialect> {
     dialect: Arc<D>,
     /// Digests of the components whose verdicts are taken.
     accepted: watch::Receiver<Digests>,
+    probation: OnProbation,
     /// Size of the log at the start.
     found_at_start: u64,
     /// A small question that the component has answered.
@@ -280,15 +297,6 @@ enum Step<T> {
     Sealed,
 }
 
-/// What a run of leaves has to be judged.
-struct Run<T> {
-    sightings: Vec<T>,
-    /// When the site received each of them.
-    received_at: Vec<Timestamp>,
-    /// The leaf after the run.
-    next_leaf: u64,
-}
-
 impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
     fn new(
         log: J,
@@ -297,7 +305,7 @@ impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
         accepted: watch::Receiver<Digests>,
         meters: &Meters,
     ) -> Self {
-        let known = Question { standings: BTreeMap::new(), sightings: vec![dialect.known()] };
+        let known = trial::plain(&dialect);
         Self {
             found_at_start: *log.watch_size().borrow(),
             meter: meters.of(&dialect.cursor()),
@@ -305,6 +313,7 @@ impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
             reader,
             dialect: Arc::new(dialect),
             accepted,
+            probation: OnProbation::default(),
             known: watch::Sender::new(known),
             silences_max: u32::MAX,
             is_warned: AtomicBool::new(false),
@@ -438,7 +447,9 @@ impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
             };
             self.meter.failures.inc();
             debug!(why, sightings = question.sightings.len(), "got no verdict");
-            if let Some(by) = self.answers_others().await {
+            if let Some(by) = self.answers_others().await
+                && !self.is_on_probation(&by, &question)
+            {
                 let why = format!("{} fails on it: {why}", self.dialect.name());
                 return Ok(Step::Failed(lanes, question.sightings, Failure { by, why }));
             }
@@ -497,6 +508,13 @@ impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
         components.all(|other| other == by).then_some(by)
     }
 
+    /// Whether the component that failed on a question is on probation. Then the question is asked
+    /// again until another one answers, or this one stays.
+    fn is_on_probation(&self, by: &str, question: &Question<D::Item>) -> bool {
+        let dialect = &self.dialect;
+        self.probation.blames(Some(by), || trial::tested(Arc::clone(dialect), question.clone()))
+    }
+
     /// Seals derived events with the cursor that goes with them. Retries while the disk fails.
     async fn seal(
         &self,
@@ -527,31 +545,6 @@ fn beginning<T: Item>(mut question: Question<T>) -> Question<T> {
     let is_in_it = |sensor: &SensorId| question.sightings.iter().any(|it| it.sensor() == *sensor);
     question.standings.retain(|sensor, _| is_in_it(sensor));
     question
-}
-
-/// Reads what is to be judged from the leaf `from` on. Blocks on the disk.
-fn read_run<J: Journal, D: Dialect>(
-    log: &J,
-    dialect: &D,
-    from: u64,
-) -> Result<Run<D::Item>, ReadError> {
-    let mut run = Run { sightings: Vec::new(), received_at: Vec::new(), next_leaf: from };
-    for content in log.leaves(from)? {
-        let leaf = run.next_leaf;
-        run.next_leaf += 1;
-        match content {
-            Content::Envelope(bytes) => {
-                let Ok(envelope) = Envelope::parse(&bytes) else { continue };
-                if let Some(sighting) = dialect.item(leaf, &envelope) {
-                    run.sightings.push(sighting);
-                    run.received_at.push(envelope.received_at);
-                }
-            }
-            Content::Erased => {}
-            Content::Unreadable(reason) => warn!(leaf, reason, "cannot judge a leaf"),
-        }
-    }
-    Ok(run)
 }
 
 /// The leaves of this process that are to be judged and are not settled, and who hears of it.

@@ -35,7 +35,12 @@ use crate::{
 pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> = Traffic {
-    of_components: &[derive::SUBJECT, processing::SUBJECTS, submission::SUBJECT],
+    of_components: &[
+        derive::SUBJECT,
+        processing::SUBJECTS,
+        submission::SUBJECT,
+        lattice::rollout::SUBJECTS,
+    ],
     of_own_components: &[mirror::SUBJECT],
     of_site: &[model::query::SUBJECT, submission::FORWARDED],
     of_service: &[polling_service::ALL_SUBJECTS],

@@ -9,7 +9,7 @@ use orders::{
     apps::{self, AppsError},
 };
 use registry::Registry;
-use services::pipeline::Digests;
+use services::{pipeline::Digests, testing::OnProbation};
 use tokio::sync::watch;
 
 use crate::workloads::ANSWERING;
@@ -22,6 +22,8 @@ pub(crate) struct Deploying {
     pub(crate) standing: watch::Sender<Standing>,
     /// The digests of each component whose answers are taken.
     accepted: BTreeMap<&'static str, watch::Receiver<Digests>>,
+    /// Which version of each component is on probation.
+    probations: BTreeMap<&'static str, OnProbation>,
 }
 
 impl Deploying {
@@ -52,12 +54,23 @@ impl Deploying {
             accepted: tell_accepted,
             standing: watch_standing,
         })?;
-        Ok((apps, Self { wanted, standing, accepted }))
+        let probations = ANSWERING.map(|name| (name, OnProbation::default())).into();
+        Ok((apps, Self { wanted, standing, accepted, probations }))
     }
 
     /// The digests of this component whose answers are taken. `component` is one of
     /// [`ANSWERING`].
     pub(crate) fn accepted(&self, component: &str) -> watch::Receiver<Digests> {
         self.accepted.get(component).expect("it is a component that answers").clone()
+    }
+
+    /// The same of all components that answer.
+    pub(crate) fn probations(&self) -> BTreeMap<&'static str, OnProbation> {
+        self.probations.clone()
+    }
+
+    /// Which version of this component is on probation. `component` is one of [`ANSWERING`].
+    pub(crate) fn probation(&self, component: &str) -> OnProbation {
+        self.probations.get(component).expect("it is a component that answers").clone()
     }
 }

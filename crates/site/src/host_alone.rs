@@ -105,6 +105,7 @@ impl HostAlone {
         let reconciling = lattice::run(
             lattice::Parts {
                 bus: control,
+                former: Vec::new(),
                 wanted: watch_wanted,
                 standing: tell_standing,
                 changes: hosts_changes,

@@ -19,6 +19,7 @@ use services::{
     indexing::{self, AtStart, Indexing},
     pipeline::{Digests, Judging, Meters},
     progress::progress,
+    testing::OnProbation,
     timings,
 };
 use tokio::{
@@ -143,11 +144,13 @@ impl JudgingAlone {
         tokens.add(application.clone(), "").map_err(UpError::folder)?;
         let (desk, waiting) = Desk::new(ledger.clone(), tokens, log_name);
         let accepted = watch::channel(Digests::from([logger_digest])).1;
-        services.run(Checking { logger: data.clone(), accepted, waiting });
+        let probation = OnProbation::default();
+        services.run(Checking { logger: data.clone(), accepted, probation, waiting });
         services.run(Judging {
             ledger: ledger.clone(),
             reader: data,
             accepted: watch::channel(Digests::from([digest])).1,
+            probation: OnProbation::default(),
             standings,
             judged: tell_judged,
             verdict_seconds: timings::verdict_seconds(),

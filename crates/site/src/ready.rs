@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use engine::{Engine, Log};
-use lattice::Standing;
+use lattice::{Standing, rollout};
 use page_http::Host;
 use tokio::{
     sync::watch,
@@ -79,7 +79,7 @@ pub(crate) struct PageSilent {
 
 /// Whether everything runs that the site itself needs.
 fn is_ready(standing: &Standing) -> bool {
-    standing.runs(|workload| !workloads::is_processor(workload))
+    standing.runs(|workload| !workloads::is_processor(workload) && !rollout::is_aside(workload))
 }
 
 /// Waits until the gateway answers with data from the site.

@@ -16,12 +16,12 @@ use engine::{Change, Engine, Log, wash_host};
 use futures::future::BoxFuture;
 use http_server::Listener;
 use index::Reader;
-use lattice::Standing;
+use lattice::{Deployment, Standing};
 use ledger::Ledger;
 use log_http::LiveFeed;
 use model::{Event, Pattern, action};
 use orders::{
-    Operator, OrderSocket, Retaining,
+    Apps, Operator, OrderSocket, Retaining,
     polling::{Endpoint, Refusal},
 };
 use page_http::{PageHost, WorkloadName};
@@ -51,6 +51,7 @@ use services::{
     queries::{LogQueries, Logs, MirrorQueries, Queries},
     sealing::{self, Sealing, ToSeal},
     site_clock::{SiteClock, own_time_at_end},
+    testing::OnProbation,
     timekeeping::Timekeeping,
     timings,
     turned_away::TurnedAway,
@@ -69,6 +70,7 @@ use crate::{
     config::{Config, OPEN_REGISTRY_PLACES, REGISTRY_PLACES},
     deploying::Deploying,
     error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError, no_registry},
+    guarding::guard,
     listening::{HOSTS, HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
     mirror::Mirror,
     operators::OperatorFiles,
@@ -77,6 +79,7 @@ use crate::{
     ports::{Reserved, is_open},
     processors::Followed,
     ready::{Page, PageSilent, page_answers},
+    rolling::Rolling,
     start_files::{NO_ORDERS, NO_RUN_FILE},
     workloads,
 };
@@ -90,6 +93,9 @@ const CHANGES_MAX: usize = 16;
 
 /// What `/metrics` reads of devices that report by themselves, of applications and of a mirror.
 type Watched = (watch::Receiver<pushed::Counters>, Arc<EventCounters>, Option<MirrorQueries>);
+
+/// Whose answers are taken of a component, and which version of it is on probation.
+type Judged = (watch::Receiver<Digests>, OnProbation);
 
 /// The running parts, in the order in which they stop.
 pub(crate) struct Site<'a> {
@@ -257,15 +263,23 @@ impl<'a> Site<'a> {
         self.services.run(registry.cleaning());
         let pangea = pangea_http::Config::load(&self.data_dir.pangea()).map_err(UpError::folder)?;
         let workload = WorkloadName::random();
-        let deploying = self.deploy((&images, &registry), &workload, &pangea, &config)?;
-        let accepted = deploying.accepted(workloads::SENSOR_READER);
-        let logger = deploying.accepted(workloads::EVENT_LOGGER);
+        let (apps, deploying) = self.deploy((&images, &registry), &workload, &pangea, &config)?;
+        let [reader, logger] = [workloads::SENSOR_READER, workloads::EVENT_LOGGER]
+            .map(|name| (deploying.accepted(name), deploying.probation(name)));
         let desk = self.hear_applications(applications, data.clone(), logger);
         let mirror_progress = self.mirror(config.mirror.as_ref(), &deploying, &data);
         if let Some(keeping) = self.certificate.as_mut().and_then(|it| it.keeping.take()) {
             self.services.run(keeping);
         }
         let answering = page_http::Host::new(host.address(), workload.clone());
+        self.services.run(Rolling {
+            apps: apps.clone(),
+            standing: deploying.standing.subscribe(),
+            ledger: self.ledger.clone(),
+            data: data.clone(),
+            page: answering.clone(),
+            probations: deploying.probations(),
+        });
         let page_port = self.page_port(page, answering.clone(), config.page_hosts, desk.clone());
         self.serve_registry(&registry, own_port, registry_port);
         let (standing, host_log) = self.start_host(
@@ -275,7 +289,7 @@ impl<'a> Site<'a> {
                 authority: &bus.authority,
                 ca_pem: &bus.server_ca_pem,
             },
-            (&registry, deploying),
+            (&registry, deploying, apps.former().await),
             control,
             changes,
         )?;
@@ -295,7 +309,7 @@ impl<'a> Site<'a> {
                 (watch_pushed, desk.counters(), mirror_progress),
                 pangea,
                 (log, late_seconds.clone()),
-                (accepted, meters, processed),
+                (reader, meters, processed),
                 config.checkpoint_period,
             )
             .await?;
@@ -319,7 +333,7 @@ impl<'a> Site<'a> {
             });
         }
         let bus = (devices, dropped, late_seconds);
-        let heartbeats = (config.heartbeats, self.guard());
+        let heartbeats = (config.heartbeats, guard(self.admits, self.operator.credentials()));
         let orders = (giving, given);
         self.start_polling(config.polling, heartbeats, (known, orders), bus, (counters, lags));
         if config.simulate > 0 {
@@ -339,7 +353,7 @@ impl<'a> Site<'a> {
         page: &WorkloadName,
         pangea: &pangea_http::Config,
         config: &Config,
-    ) -> Result<Deploying, UpError> {
+    ) -> Result<(Apps, Deploying), UpError> {
         let missing = |name| UpError::machine(ComponentMissing(name));
         let mut own = workloads::workloads(images, page, &pangea.fields_json()).map_err(missing)?;
         let mirroring = config.mirror.as_ref().map(|to| workloads::mirroring(images, to));
@@ -348,8 +362,8 @@ impl<'a> Site<'a> {
         let built_in = workloads::built_in(own, &config.processors);
         let opened = Deploying::open(data_dir, ledger, registry.clone(), built_in);
         let (apps, deploying) = opened.map_err(UpError::folder)?;
-        self.operator.runs(apps);
-        Ok(deploying)
+        self.operator.runs(apps.clone());
+        Ok((apps, deploying))
     }
 
     /// Starts to mirror the log, if it is to be mirrored. Returns whom to ask about that.
@@ -428,7 +442,7 @@ impl<'a> Site<'a> {
         &mut self,
         (program, port, mirror): (PathBuf, Reserved, Option<&Mirror>),
         server: own_host::Server<'_>,
-        (registry, deploying): (&Registry, Deploying),
+        (registry, deploying, former): (&Registry, Deploying, Vec<Deployment>),
         client: async_nats::Client,
         changes: mpsc::Sender<Change>,
     ) -> Result<(watch::Receiver<Standing>, Log), UpError> {
@@ -438,7 +452,8 @@ impl<'a> Site<'a> {
         let stop = self.services.stop.clone();
         let sealed = outages::seal(hosts_changed, self.events.downgrade(), stop);
         self.services.run_unfailing("the record of hosts", sealed);
-        let parts = lattice::Parts { bus: client, wanted, standing, changes: hosts_changes };
+        let parts =
+            lattice::Parts { bus: client, former, wanted, standing, changes: hosts_changes };
         let reconciling = lattice::run(parts, self.services.stop.clone());
         self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
 
@@ -461,7 +476,7 @@ impl<'a> Site<'a> {
         (pushed, applications, mirror): Watched,
         pangea: pangea_http::Config,
         (log, late_seconds): (Reserved, Histogram),
-        (accepted, meters, processed): (watch::Receiver<Digests>, Meters, Vec<Followed>),
+        ((accepted, probation), meters, processed): (Judged, Meters, Vec<Followed>),
         checkpoint_period: Duration,
     ) -> Result<(Known, watch::Sender<Counters>, watch::Receiver<Vec<Lag>>), UpError> {
         let indexer =
@@ -509,6 +524,7 @@ impl<'a> Site<'a> {
             ledger: ledger(),
             reader: data.clone(),
             accepted,
+            probation,
             standings,
             judged,
             verdict_seconds: verdict_seconds.clone(),
@@ -583,7 +599,7 @@ impl<'a> Site<'a> {
         &mut self,
         client: async_nats::Client,
         logger: async_nats::Client,
-        accepted: watch::Receiver<Digests>,
+        (accepted, probation): Judged,
     ) -> Desk {
         let tokens = self.operator.tokens();
         let log_name = orders::log_name::config_id(self.ledger.log_id());
@@ -594,7 +610,7 @@ impl<'a> Site<'a> {
             desk: desk.clone(),
             tokens: tokens.clone(),
         });
-        self.services.run(Checking { logger, accepted, waiting });
+        self.services.run(Checking { logger, accepted, probation, waiting });
         self.intake.run(Hearing {
             client,
             desk: desk.clone(),
@@ -613,31 +629,6 @@ impl<'a> Site<'a> {
         let saved = pangea_http::Saved::open(self.data_dir.path()).map_err(UpError::folder)?;
         let log = (self.ledger.clone(), &self.operator);
         Ok(pangea_http::Api::new(log, (index, progress), config, saved))
-    }
-
-    /// Takes heartbeats of devices that have a credential for the sensor, once there are
-    /// credentials.
-    fn guard(&self) -> Guard {
-        let (admits, credentials) = (self.admits, self.operator.credentials().clone());
-        let (again, then) = (credentials.clone(), credentials.clone());
-        Guard::new(
-            move |subject, heartbeat| {
-                credentials.look(|book| {
-                    if admits.anyone(book) { Ok(()) } else { book.covers(subject, heartbeat) }
-                })?;
-                credentials.hear(subject, heartbeat);
-                Ok(())
-            },
-            move |subject, sensor| {
-                again.look(|book| {
-                    admits.anyone(book)
-                        || sensor.is_some_and(|sensor| book.expects(subject, sensor))
-                })
-            },
-            move |device, known| {
-                then.look(|book| admits.anyone(book) || book.still_covers(device, known))
-            },
-        )
     }
 
     fn start_polling(

@@ -20,6 +20,8 @@ const HTTP_GATEWAY: &str = "http-gateway";
 /// Name of the component that calls the mirror's server.
 pub(crate) const PANGEA_API: &str = "pangea-api";
 const UI: &str = "ui";
+/// Name of the workload that shows the page.
+pub(crate) const WEB: &str = "web";
 
 /// What the names of processors' workloads begin with.
 const PROCESSOR: &str = "processor-";
@@ -80,7 +82,7 @@ pub(crate) fn workloads(
     // A host routes by the request's host name, and only the page's port knows this one.
     let page_name = [("host", page.as_str())];
     let web = Workload::new(
-        "web",
+        WEB,
         vec![gateway, ui],
         vec![
             HostInterface::new(HTTP, &["incoming-handler"], &page_name),

@@ -21,13 +21,14 @@ const ROWS: &[&[&str]] = &[
 const PURE: [&str; 7] = ["key-history", "model", "pangea", "poll", "pushed", "tlog", "wire"];
 
 /// What runs on the host and in the browser: it may know what is pure, and nothing else of ours.
-const COMPONENTS: [&str; 8] = [
+const COMPONENTS: [&str; 9] = [
     "event-logger",
     "http-gateway",
     "pangea-api",
     "sensor-reader",
     "test-application",
     "test-processor",
+    "test-reader",
     "ui",
     "verifier",
 ];

@@ -17,10 +17,16 @@ pub(crate) struct AppArguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AppOrder {
     /// Run what a file says. The log records each component that changes.
+    ///
+    /// New components are on trial first: the site compares them with those that they replace, and
+    /// goes back by itself if one of them is worse. This takes about a minute.
     Deploy {
         /// The file (TOML). It names components, and for each an image by digest, a number of
         /// replicas, or both. The site's own choice stands for what it does not name.
         file: PathBuf,
+        /// Do not wait until the deployment stays or has gone back.
+        #[arg(long)]
+        no_wait: bool,
         #[command(flatten)]
         signature: Signature,
     },
@@ -29,14 +35,14 @@ pub(crate) enum AppOrder {
         /// The file (TOML).
         file: PathBuf,
     },
-    /// Show the hosts, and what runs on them.
+    /// Show the hosts, what runs on them, and where the newest deployment stands.
     Status,
     /// Show what was deployed, as the log records it.
     History,
     /// Run again what was deployed before the newest deployment.
     ///
     /// Before the first deployment the site ran its own components. A second rollback takes the
-    /// first one back.
+    /// first one back. What is on trial is taken back at once.
     Rollback {
         #[command(flatten)]
         signature: Signature,

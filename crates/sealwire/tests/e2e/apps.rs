@@ -1,8 +1,14 @@
-//! Deploys another image of a component, and takes it back, while readings are judged.
+//! Deploys other images of components while readings are judged: they are on trial, and stay, go
+//! back by themselves, or are taken back.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -11,6 +17,15 @@ use crate::{
     pangea::Client,
     site::{Follower, Site, agent, sealwire, succeeds, until},
 };
+
+/// Time in which a deployment goes back that cannot stay. The tests beside this one keep the
+/// machine busy.
+const BACK_WITHIN: Duration = Duration::from_secs(60);
+
+/// What `cargo xtask build` made of a component.
+fn built(file: &str) -> Vec<u8> {
+    fs::read(format!("{}/../../target/{file}.wasm", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
 
 /// Pushes these bytes as the image of a component, and returns its digest. `note` makes it another
 /// image than those with the same bytes.
@@ -62,11 +77,7 @@ fn what_is_deployed_runs_after_a_restart_too_and_is_taken_back() {
     follower.wait_for_more("OUT_OF_RANGE", 3);
     let own = deriving(&site).unwrap();
 
-    let built = fs::read(format!(
-        "{}/../../target/components/sensor-reader.wasm",
-        env!("CARGO_MANIFEST_DIR")
-    ));
-    let built = built.unwrap();
+    let built = built("components/sensor-reader");
     let token = Client::new(&site, "ci", "publish").token;
     let registry = site.addresses.registry.clone().unwrap();
     let other = push(&registry, &token, "plant/reader", &built, "other");
@@ -104,33 +115,33 @@ fn what_is_deployed_runs_after_a_restart_too_and_is_taken_back() {
         log.contains("Stopping workload").then_some(())
     });
 
-    // One that does not start replaces nothing.
+    // One that does not start replaces nothing, and goes back by itself.
     wants(&broken);
-    app(&["deploy", path, "--reason", "a test"]);
-    until("the host says why it does not start", || {
-        app(&["status"])
-            .lines()
-            .any(|line| line.starts_with("sensor-reader") && line.contains('('))
-            .then_some(())
-    });
+    assert_refused(path, data_dir, "went back: sensor-reader in its trial: no host starts it");
     follower.wait_for_more("OUT_OF_RANGE", 3);
     assert_eq!(deriving(&site).unwrap(), other);
-    app(&["rollback", "--reason", "it does not start"]);
     let history = app(&["history"]);
     assert_eq!(history.lines().count(), 2 * 3, "{history}");
-    assert!(history.lines().last().unwrap().ends_with("it does not start"), "{history}");
+    assert!(history.contains("no host starts it"), "{history}");
 
-    // A start runs what was deployed.
+    // A start runs what was deployed, and continues with what is on trial.
+    fs::write(&file, "").unwrap();
+    app(&["deploy", path, "--reason", "the site's own", "--no-wait"]);
+    assert_refused(path, data_dir, "is on trial");
+    until("it is on probation", || app(&["status"]).contains("on probation").then_some(()));
+    until("its own derives", || (deriving(&site)? == own).then_some(()));
     site.kill();
     site.start_again();
     let follower = Follower::start(&site);
     follower.wait_for_more("OUT_OF_RANGE", 3);
-    assert_eq!(deriving(&site).unwrap(), other);
-
-    // Before the first deployment the site ran its own.
-    fs::write(&file, "").unwrap();
-    app(&["deploy", path, "--reason", "the site's own"]);
-    until("its own derives", || (deriving(&site)? == own).then_some(()));
+    until("it is on probation again", || app(&["status"]).contains("on probation").then_some(()));
+    until("its own derives again", || (deriving(&site)? == own).then_some(()));
+    app(&["rollback", "--reason", "we want the other one"]);
+    until("the other one derives again", || (deriving(&site)? == other).then_some(()));
+    let history = app(&["history"]);
+    assert!(history.lines().last().unwrap().ends_with("we want the other one"), "{history}");
+    app(&["rollback", "--reason", "before the first deployment the site ran its own"]);
+    until("its own derives at last", || (deriving(&site)? == own).then_some(()));
     site.stop();
     let (code, printed, _) = sealwire(&["verify", "--completeness", data_dir]);
     assert_eq!(code, Some(0), "{printed}");
@@ -142,4 +153,116 @@ fn assert_refused(path: &str, data_dir: &str, words: &str) {
     let deploy = ["app", "deploy", path, "--reason", "a test", "--data-dir", data_dir];
     let (code, _, said) = sealwire(&deploy);
     assert!(code == Some(1) && said.contains(words), "{said}");
+}
+
+/// A device whose readings say how `test-reader` is to fail.
+fn faulty_device(site: &Site, fault: &Arc<Mutex<&'static str>>) -> Device {
+    let fault = Arc::clone(fault);
+    let beat = heartbeat("0b5a6e0c-5555-4222-8333-944455566699", "Faulty", 200);
+    Device::start(site, beat, move |number| {
+        json!({ "value": *fault.lock().unwrap(), "seq": number }).to_string()
+    })
+}
+
+fn swinging_device(site: &Site) -> Device {
+    let mut beat = heartbeat("0b5a6e0c-5555-4222-8333-944455566688", "Swinging", 200);
+    beat["range"] = json!([0, 10]);
+    Device::start(site, beat, |number| {
+        json!({ "value": (number % 2) * 20, "seq": number }).to_string()
+    })
+}
+
+#[test]
+fn an_upgrade_that_fails_goes_back_by_itself_and_every_reading_is_judged_once() {
+    let mut site = Site::start(&["--registry-port", "0"]);
+    let fault = Arc::new(Mutex::new("7"));
+    let _devices = [swinging_device(&site), faulty_device(&site, &fault)];
+    let follower = Follower::start(&site);
+    follower.wait_for_more("OUT_OF_RANGE", 3);
+    let own = deriving(&site).unwrap();
+    let token = Client::new(&site, "ci", "publish").token;
+    let registry = site.addresses.registry.clone().unwrap();
+    let faulty = built("test-components/test-reader");
+    let digest = push(&registry, &token, "plant/reader", &faulty, "faulty");
+    let (data_dir, file) = (site.data_dir(), site.data_dir().with_file_name("plant.toml"));
+    let (data_dir, path) = (data_dir.to_str().unwrap(), file.to_str().unwrap());
+    let image = format!("image = \"plant/reader@{digest}\"");
+    fs::write(&file, format!("[component.sensor-reader]\n{image}\n")).unwrap();
+
+    // It does well in its trial, and fails later: nothing is given up that the old one can judge.
+    let app = |words: &[&str]| succeeds(&[&["app"], words, &["--data-dir", data_dir]].concat());
+    app(&["deploy", path, "--reason", "a test", "--no-wait"]);
+    until("it is on probation", || app(&["status"]).contains("on probation").then_some(()));
+    until("it derives", || (deriving(&site)? == digest).then_some(()));
+    *fault.lock().unwrap() = "trap";
+    let began = Instant::now();
+    let stands = until("it is decided", || {
+        let status = app(&["status"]);
+        let line = status.lines().last().unwrap().to_owned();
+        (line.contains("went back") || line.contains("it stays")).then_some(line)
+    });
+    let words = "it went back: sensor-reader on probation: it does not answer what the old one";
+    assert!(stands.contains(words), "{stands}");
+    assert!(began.elapsed() < BACK_WITHIN, "{:?}", began.elapsed());
+    until("its own derives", || (deriving(&site)? == own).then_some(()));
+
+    // One that fails from the beginning judges nothing.
+    for (number, (how, words)) in [
+        ("trap", "it does not answer what the old one answers"),
+        ("hang", "it does not answer what the old one answers"),
+        ("memory", "it does not answer what the old one answers"),
+        ("nonsense", "the site refuses its answer"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        *fault.lock().unwrap() = how;
+        site.wait_for_event("SENSOR_READING", |it| it["event"]["new"] == how);
+        let began = Instant::now();
+        assert_refused(path, data_dir, &format!("went back: sensor-reader in its trial: {words}"));
+        assert!(began.elapsed() < BACK_WITHIN, "{how}: {:?}", began.elapsed());
+        let back = site.events("COMPONENT_ROLLED_BACK");
+        assert_eq!(back.len(), number + 2, "{how}");
+        let event = &back[0]["envelope"]["event"];
+        assert_eq!(
+            json!([event["actor"], event["target"], event["old"], event["new"]]),
+            json!(["site", "sensor-reader", digest, own]),
+            "{how}"
+        );
+        follower.wait_for_more("OUT_OF_RANGE", 1);
+    }
+    assert_eq!(deriving(&site).unwrap(), own);
+    follower.wait_for_more("OUT_OF_RANGE", 3);
+    assert_eq!(site.events("NOT_JUDGED"), Vec::<Value>::new());
+    site.stop();
+    let (code, printed, _) = sealwire(&["verify", "--completeness", data_dir]);
+    assert_eq!(code, Some(0), "{printed}");
+    house::open(Path::new(data_dir)).assert_derived_is_what_follows();
+}
+
+#[test]
+fn whatever_is_not_the_component_it_is_deployed_as_goes_back() {
+    let site = Site::start(&["--registry-port", "0"]);
+    let token = Client::new(&site, "ci", "publish").token;
+    let registry = site.addresses.registry.clone().unwrap();
+    let (data_dir, file) = (site.data_dir(), site.data_dir().with_file_name("plant.toml"));
+    let (data_dir, path) = (data_dir.to_str().unwrap(), file.to_str().unwrap());
+    let deployed = |name: &str, component: &str| {
+        let bytes = built(&format!("components/{component}"));
+        let digest = push(&registry, &token, &format!("plant/{name}"), &bytes, name);
+        let image = format!("image = \"plant/{name}@{digest}\"");
+        fs::write(&file, format!("[component.{name}]\n{image}\n")).unwrap();
+    };
+    for (name, component) in [("event-logger", "sensor-reader"), ("http-gateway", "ui")] {
+        deployed(name, component);
+        assert_refused(path, data_dir, "went back: ");
+    }
+    // An event logger and a gateway like the site's own stay.
+    for name in ["event-logger", "http-gateway"] {
+        deployed(name, name);
+        let deploy = ["app", "deploy", path, "--reason", "a test", "--data-dir", data_dir];
+        let printed = succeeds(&deploy);
+        assert!(printed.contains("deployed on trial"), "{printed}");
+    }
+    assert_eq!(site.events("COMPONENT_ROLLED_BACK").len(), 2);
 }

@@ -63,7 +63,7 @@ async fn replaced(home: &Path) {
     let (standing, mut watching) = watch::channel(Standing::default());
     let (changes, mut changed) = mpsc::channel(16);
     let (want, wanted) = watch::channel(vec![deployment]);
-    let parts = lattice::Parts { bus: control, wanted, standing, changes };
+    let parts = lattice::Parts { bus: control, former: Vec::new(), wanted, standing, changes };
     let reconciling = lattice::run(parts, CancellationToken::new());
     running.spawn(async { reconciling.await.unwrap() });
 

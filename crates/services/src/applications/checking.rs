@@ -16,6 +16,8 @@ use async_nats::{Client, Request, RequestErrorKind};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use ledger::Batch;
 use model::submission::{Answer, BYTES_MAX, Checked, Question, SUBJECT};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep,
@@ -25,7 +27,10 @@ use tracing::{debug, warn};
 use work::Service;
 
 use super::Waiting;
-use crate::pipeline::Digests;
+use crate::{
+    pipeline::Digests,
+    testing::{OnProbation, Said, TestQuestion},
+};
 
 /// Questions in flight: half of the messages that a host works on at once, so that
 /// `sensor-reader` gets its share.
@@ -75,6 +80,8 @@ pub struct Checking<L> {
     pub logger: L,
     /// Digests of the components whose answers are taken: two while one replaces the other.
     pub accepted: watch::Receiver<Digests>,
+    /// Which component is on probation.
+    pub probation: OnProbation,
     /// What waits to be checked.
     pub waiting: mpsc::Receiver<Waiting>,
 }
@@ -84,8 +91,8 @@ impl<L: EventLogger> Service for Checking<L> {
     type Error = Infallible;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
-        let Self { logger, accepted, mut waiting } = self;
-        let checker = Checker { logger, accepted, is_warned: AtomicBool::new(false) };
+        let Self { logger, accepted, probation, mut waiting } = self;
+        let checker = Checker { logger, accepted, probation, is_warned: AtomicBool::new(false) };
         let mut asking = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -118,6 +125,7 @@ fn gather(first: Waiting, waiting: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting>
 struct Checker<L> {
     logger: L,
     accepted: watch::Receiver<Digests>,
+    probation: OnProbation,
     /// Whether the site's log says that nothing is checked.
     is_warned: AtomicBool,
 }
@@ -164,12 +172,36 @@ impl<L: EventLogger> Checker<L> {
     }
 
     async fn ask(&self, group: &[Waiting]) -> Result<Vec<Checked>, Silence> {
-        let submissions = group.iter().map(|it| it.submission.as_ref()).collect();
-        let question = serde_json::to_vec(&Question { submissions });
-        let question = question.expect("a question has only text keys");
-        let answer = self.logger.answer(question).await?;
-        take(&answer, &self.accepted.borrow(), group.len()).map_err(Silence::NoAnswer)
+        let question = body(group.iter().map(|it| it.submission.as_ref()).collect());
+        let taken = self.logger.answer(question.clone()).await.and_then(|answer| {
+            take(&answer, &self.accepted.borrow(), group.len()).map_err(Silence::NoAnswer)
+        });
+        if matches!(taken, Err(Silence::NoAnswer(_))) {
+            self.probation.blames(None, || tested(question, group.len()));
+        }
+        taken
     }
+}
+
+fn body(submissions: Vec<&RawValue>) -> Vec<u8> {
+    serde_json::to_vec(&Question { submissions }).expect("a question has only text keys")
+}
+
+/// Asks about two submissions, of which one is at fault. Nothing is sealed of the answer.
+#[must_use]
+pub fn test_question() -> TestQuestion {
+    let submissions = [r#"{"message":"a question of the site"}"#, r#"{"message":7}"#];
+    let parsed = submissions.map(|json| serde_json::from_str(json).expect("it is JSON"));
+    tested(body(parsed.to_vec()), submissions.len())
+}
+
+fn tested(question: Vec<u8>, asked: usize) -> TestQuestion {
+    TestQuestion::new(question, move |answer, accepted| {
+        let checked = take(answer, accepted, asked)?;
+        let Answer { component, .. } = serde_json::from_slice::<Answer<IgnoredAny>>(answer)
+            .map_err(|error| error.to_string())?;
+        Ok(Said::new(&component, &format!("{checked:?}")))
+    })
 }
 
 /// Accepts an answer only if a deployed component gave it and it is about submissions in

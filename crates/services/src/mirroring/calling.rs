@@ -5,12 +5,15 @@ use std::time::Duration;
 use async_nats::{Client, Request, RequestErrorKind};
 use model::{
     error_chain,
-    mirror::{Answer, End, Question, SUBJECT},
+    mirror::{Answer, Call, End, Question, SUBJECT},
 };
 use pangea::client::LogAtServer;
 use tokio::sync::watch;
 
-use crate::pipeline::Digests;
+use crate::{
+    pipeline::Digests,
+    testing::{Said, TestQuestion},
+};
 
 /// The component that calls the mirror's server.
 #[derive(Clone, Debug)]
@@ -76,4 +79,17 @@ impl Caller {
             End::Failed(reason) => Err(NoAnswer::Away(reason)),
         }
     }
+}
+
+/// Asks for a call that is none, so no server hears of it: `pangea-api` says that it failed.
+#[must_use]
+pub fn test_question() -> TestQuestion {
+    let call = Call::Result { id: String::from(" ") };
+    TestQuestion::new(Question { call, body: Vec::new() }.to_bytes(), |answer, accepted| {
+        let Answer { component, end, .. } = Answer::parse(answer).map_err(|it| error_chain(&it))?;
+        if !accepted.contains(&component) {
+            return Err(format!("{component} answered, not of {accepted:?}"));
+        }
+        Ok(Said::new(&component, &matches!(end, End::Failed(_))))
+    })
 }

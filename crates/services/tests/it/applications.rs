@@ -19,6 +19,7 @@ use services::{
         checking::{Checking, EventLogger, Silence},
     },
     pipeline::Digests,
+    testing::OnProbation,
 };
 use tempfile::TempDir;
 use tlog::{KeyName, Signer};
@@ -98,6 +99,7 @@ impl Plant {
         let checking = Checking {
             logger: logger.clone(),
             accepted: watch::channel(Digests::from([DIGEST.to_owned()])).1,
+            probation: OnProbation::default(),
             waiting,
         };
         let (mut tasks, stopped) = (JoinSet::new(), stop.clone());

@@ -17,6 +17,7 @@ use model::{
 use sensor_reader::judge;
 use services::{
     pipeline::{Components, Digests, Judging, Meters},
+    testing::OnProbation,
     timings,
 };
 use tlog::{KeyName, Signer};
@@ -35,12 +36,17 @@ const POISON: &str = "poison";
 #[derive(Clone, Default)]
 struct Component {
     is_broken: Arc<AtomicBool>,
+    /// Another version answers in its name, which traps on none.
+    is_replaced: Arc<AtomicBool>,
+    probation: OnProbation,
 }
 
 impl Components for Component {
     async fn answer(&self, _subject: &str, question: Vec<u8>) -> Result<Vec<u8>, String> {
         let question: Question = serde_json::from_slice(&question).unwrap();
-        let is_poison = |seen: &Seen| matches!(seen, Seen::Value { value, .. } if value == POISON);
+        let traps = !self.is_replaced.load(Ordering::Relaxed);
+        let is_poison =
+            |seen: &Seen| traps && matches!(seen, Seen::Value { value, .. } if value == POISON);
         if self.is_broken.load(Ordering::Relaxed)
             || question.sightings.iter().any(|sighting| is_poison(&sighting.seen))
         {
@@ -74,10 +80,12 @@ async fn judged(
     let (tell_standings, standings) = oneshot::channel();
     tell_standings.send(BTreeMap::new()).unwrap();
     let (tell_judged, mut judged) = watch::channel(0);
+    let probation = component.probation.clone();
     let judging = Judging {
         ledger: ledger.clone(),
         reader: component,
         accepted: watch::channel(Digests::from([DIGEST.to_owned()])).1,
+        probation,
         standings,
         judged: tell_judged,
         verdict_seconds: timings::verdict_seconds(),
@@ -135,4 +143,21 @@ async fn a_component_that_is_silent_for_an_hour_makes_no_reading_an_error() {
         told(&derived),
         [(0, action::OUT_OF_RANGE), (1, action::BACK_IN_RANGE), (2, action::OUT_OF_RANGE)]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_on_which_a_component_on_probation_fails_waits_until_that_is_over() {
+    let component = Component::default();
+    let (probation, is_replaced) =
+        (component.probation.clone(), Arc::clone(&component.is_replaced));
+    probation.set(Some(DIGEST));
+    let went_back = async {
+        sleep(Duration::from_secs(60)).await;
+        assert!(probation.suspect().is_some());
+        is_replaced.store(true, Ordering::Relaxed);
+    };
+    let derived = judged(component, &["60", POISON, "20"], went_back).await;
+    let back =
+        [(0, action::OUT_OF_RANGE), (1, action::RANGE_NOT_JUDGED), (2, action::BACK_IN_RANGE)];
+    assert_eq!(told(&derived), back);
 }

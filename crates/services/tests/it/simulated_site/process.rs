@@ -18,6 +18,7 @@ use services::{
     progress::progress,
     sealing::{QUEUE_EVENTS_MAX, Sealing, ToSeal},
     site_clock::{SiteClock, own_time_at_end},
+    testing::OnProbation,
     timings,
 };
 use tlog::{KeyName, Signer};
@@ -181,6 +182,7 @@ impl Process {
             ledger: ledger.clone(),
             reader: Component,
             accepted: watch::channel(Digests::from([DIGEST.to_owned()])).1,
+            probation: OnProbation::default(),
             standings: is_stood,
             judged: watch::Sender::new(0),
             verdict_seconds: timings::verdict_seconds(),
