@@ -1,16 +1,16 @@
 //! What an operator wants instead of what the site itself would run, read from a file (TOML).
 //!
-//! The file names components, and for each an image by digest, a number of replicas, or both. What
-//! it does not name stays as the site would have it.
+//! The file names components, and for each an image by digest, a number of replicas, a group of
+//! hosts or values of its configuration. What it does not name stays as the site would have it.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU16, ops::Range, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use toml::Spanned;
 
 use crate::{
     rollout::Pair,
-    workload::{Deployment, Replicas, Workload},
+    workload::{Component, Deployment, Replicas, Workload},
 };
 
 /// What is wanted of each component that the file names.
@@ -22,6 +22,25 @@ pub struct Desired(BTreeMap<String, Wish>);
 struct Wish {
     image: Option<Reference>,
     replicas: Option<Replicas>,
+    group: Option<String>,
+    /// What its configuration has besides what the site gives it.
+    config: BTreeMap<String, String>,
+    /// Secrets in its configuration. Whatever has one runs on the site's own host alone.
+    secrets: BTreeMap<String, Secret>,
+}
+
+/// A secret by its name, and once it was read its value.
+#[derive(Clone, Default, Eq, PartialEq)]
+struct Secret {
+    name: String,
+    value: String,
+}
+
+impl fmt::Debug for Secret {
+    /// Omits the value.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Secret").field(&self.name).finish()
+    }
 }
 
 /// An image by its digest, as repository and `@sha256:` and 64 hex digits.
@@ -61,6 +80,13 @@ struct File {
 struct RawWish {
     image: Option<Spanned<String>>,
     replicas: Option<Spanned<RawReplicas>>,
+    group: Option<Spanned<String>>,
+    #[serde(default)]
+    config: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    secrets: BTreeMap<Spanned<String>, Spanned<String>>,
+    limits: Option<Spanned<IgnoredAny>>,
+    interfaces: Option<Spanned<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -96,10 +122,10 @@ pub struct BuiltIn {
 }
 
 impl BuiltIn {
-    fn components(&self) -> impl Iterator<Item = (&str, &str, Replicas)> {
+    /// The components that a file may name, each with the deployment that it is in.
+    fn components(&self) -> impl Iterator<Item = (&Component, &Deployment)> {
         self.deployments.iter().flat_map(|deployment| {
-            let components = deployment.workload.wit_world.components.iter();
-            components.map(|it| (it.name.as_str(), it.image.as_str(), deployment.replicas))
+            deployment.workload.wit_world.components.iter().map(move |it| (it, deployment))
         })
     }
 
@@ -109,10 +135,17 @@ impl BuiltIn {
     pub fn with(&self, desired: &Desired) -> Vec<Deployment> {
         let deployments = self.deployments.iter().map(|deployment| {
             let mut workload = Workload::clone(&deployment.workload);
-            let mut replicas = deployment.replicas;
+            let Deployment { mut replicas, mut group, .. } = deployment.clone();
+            let mut is_for_own_host = false;
             for component in &mut workload.wit_world.components {
                 let Some(wish) = desired.0.get(&component.name) else { continue };
                 replicas = wish.replicas.unwrap_or(replicas);
+                group = wish.group.clone().unwrap_or(group);
+                let config = &mut component.local_resources.config;
+                config.extend(wish.config.clone());
+                let secrets = wish.secrets.iter();
+                config.extend(secrets.map(|(key, it)| (key.clone(), it.value.clone())));
+                is_for_own_host |= !wish.secrets.is_empty();
                 if let Some(image) = &wish.image {
                     component.image = image.as_str().to_owned();
                     if let Some(digest) = component.local_resources.config.get_mut(self.digest_key)
@@ -121,7 +154,10 @@ impl BuiltIn {
                     }
                 }
             }
-            Deployment { workload: Arc::new(workload), replicas, group: deployment.group.clone() }
+            if is_for_own_host {
+                workload = workload.for_own_host();
+            }
+            Deployment { workload: Arc::new(workload), replicas, group }
         });
         deployments.chain(self.fixed.iter().cloned()).collect()
     }
@@ -139,16 +175,22 @@ impl BuiltIn {
     /// What changes for each component between two states.
     #[must_use]
     pub fn changes(&self, before: &Desired, after: &Desired) -> Vec<Change> {
-        let of = |desired: &Desired, (name, image, replicas): (&str, &str, Replicas)| {
-            let wish = desired.0.get(name);
-            let image = wish.and_then(|wish| wish.image.as_ref()).map_or(image, Reference::as_str);
-            let replicas = wish.and_then(|wish| wish.replicas).unwrap_or(replicas);
-            Placed { image: image.to_owned(), replicas: replicas.to_string() }
+        let of = |desired: &Desired, component: &Component, deployment: &Deployment| {
+            let wish = desired.0.get(&component.name).cloned().unwrap_or_default();
+            let image =
+                wish.image.map_or_else(|| component.image.clone(), |Reference(image)| image);
+            let replicas = wish.replicas.unwrap_or(deployment.replicas).to_string();
+            let group = wish.group.map(|group| format!("group = {group:?}"));
+            let config = wish.config.into_iter().map(|(key, value)| format!("{key} = {value:?}"));
+            let secrets = wish.secrets.into_iter();
+            let secrets = secrets.map(|(key, it)| format!("{key} = the secret {}", it.name));
+            let settings = group.into_iter().chain(config).chain(secrets).collect();
+            Placed { image, replicas, settings }
         };
-        let changes = self.components().map(|component| Change {
-            component: component.0.to_owned(),
-            old: of(before, component),
-            new: of(after, component),
+        let changes = self.components().map(|(component, deployment)| Change {
+            component: component.name.clone(),
+            old: of(before, component, deployment),
+            new: of(after, component, deployment),
         });
         changes.filter(|change| change.old != change.new).collect()
     }
@@ -165,13 +207,16 @@ pub struct Change {
     pub new: Placed,
 }
 
-/// An image and how many hosts run it.
+/// An image, how many hosts run it, and what else is said of it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Placed {
     /// Repository and digest.
     pub image: String,
     /// How many hosts, in words.
     pub replicas: String,
+    /// Its group and its configuration, as far as a file says something of them.
+    #[serde(default)]
+    pub settings: Vec<String>,
 }
 
 impl Placed {
@@ -184,7 +229,9 @@ impl Placed {
 
 impl fmt::Display for Placed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} on {}", self.image, self.replicas)
+        let Self { image, replicas, settings } = self;
+        write!(formatter, "{image} on {replicas}")?;
+        if settings.is_empty() { Ok(()) } else { write!(formatter, " ({})", settings.join(", ")) }
     }
 }
 
@@ -203,6 +250,16 @@ impl Desired {
     pub const FILE_BYTES_MAX: usize = 64 << 10;
     /// Most replicas of a component. There are no more hosts.
     const REPLICAS_MAX: u16 = 64;
+    /// Longest name of a group in characters, as hosts tell it.
+    const GROUP_CHARS_MAX: usize = 64;
+    /// Most values in the configuration of a component.
+    const VALUES_MAX: usize = 32;
+    /// Longest key of one in characters.
+    const KEY_CHARS_MAX: usize = 64;
+    /// Longest value in bytes. All of them go over the bus with each start.
+    const VALUE_BYTES_MAX: usize = 4 << 10;
+    /// Longest name of a secret in characters.
+    const SECRET_CHARS_MAX: usize = 40;
     /// The word for a replica on every host.
     const EVERY_HOST: &str = "every-host";
 
@@ -227,15 +284,30 @@ impl Desired {
         let file: File =
             toml::from_str(text).map_err(|error| (error.span(), error.message().to_owned()))?;
         let mut wishes = BTreeMap::new();
-        for (name, RawWish { image, replicas }) in file.component {
-            if built_in.components().all(|(known, ..)| known != name.get_ref()) {
-                let known: Vec<_> = built_in.components().map(|(known, ..)| known).collect();
+        for (name, raw) in file.component {
+            let RawWish { image, replicas, group, config, secrets, limits, interfaces } = raw;
+            let found = built_in.components().find(|(it, _)| it.name == *name.get_ref());
+            let Some((component, deployment)) = found else {
+                let known: Vec<_> = built_in.components().map(|(it, _)| it.name.as_str()).collect();
                 let (name, known) = (name.get_ref(), known.join(", "));
                 return Err((
                     None,
                     format!("the site runs no component `{name}`: it runs {known}"),
                 ));
+            };
+            if let Some(limits) = limits {
+                let words = "a host limits memory and time of all its components alike, so one \
+                             component has no limits of its own";
+                return Err((Some(limits.span()), String::from(words)));
             }
+            if let Some(interfaces) = interfaces {
+                let words = "a component has the interfaces that its place in the site needs, and \
+                             no others";
+                return Err((Some(interfaces.span()), String::from(words)));
+            }
+            let group = group.map(|group| {
+                Self::group(group.get_ref(), deployment).map_err(|why| (Some(group.span()), why))
+            });
             let image = image.map(|text| {
                 Reference::parse(text.get_ref()).ok_or_else(|| {
                     (Some(text.span()), format!("{:?} is {}", text.get_ref(), Reference::WORDS))
@@ -245,10 +317,104 @@ impl Desired {
                 let everywhere = built_in.everywhere.contains(name.get_ref());
                 Self::replicas(raw.get_ref(), everywhere).map_err(|words| (Some(raw.span()), words))
             });
-            let wish = Wish { image: image.transpose()?, replicas: replicas.transpose()? };
+            let wish = Wish {
+                image: image.transpose()?,
+                replicas: replicas.transpose()?,
+                group: group.transpose()?,
+                config: Self::config(config, component, deployment)?,
+                secrets: Self::secrets(secrets, component, deployment)?,
+            };
+            if let Some(key) = wish.secrets.keys().find(|key| wish.config.contains_key(*key)) {
+                return Err((None, format!("`{key}` is a value and a secret")));
+            }
+            if wish.group.is_some() && !wish.secrets.is_empty() {
+                let words =
+                    "what has a secret runs on the site's own host alone, so it has no group";
+                return Err((None, String::from(words)));
+            }
             wishes.insert(name.into_inner(), wish);
         }
         Ok(Self(wishes))
+    }
+
+    fn group(group: &str, deployment: &Deployment) -> Result<String, String> {
+        if deployment.workload.is_for_own_host() {
+            return Err(String::from("it runs on the site's own host alone, so it has no group"));
+        }
+        let is_group = (1..=Self::GROUP_CHARS_MAX).contains(&group.chars().count())
+            && !group.chars().any(char::is_control);
+        let max = Self::GROUP_CHARS_MAX;
+        is_group.then(|| group.to_owned()).ok_or_else(|| {
+            format!(
+                "a group is a name of 1 to {max} characters, as `sealwire host run --group` has it"
+            )
+        })
+    }
+
+    fn config(
+        raw: BTreeMap<Spanned<String>, Spanned<String>>,
+        component: &Component,
+        deployment: &Deployment,
+    ) -> Result<BTreeMap<String, String>, Fault> {
+        let interfaces = &deployment.workload.wit_world.host_interfaces;
+        let reads_any = interfaces.iter().any(|it| it.package == Component::CONFIG_PACKAGE);
+        let own = &component.local_resources.config;
+        let mut config = BTreeMap::new();
+        for (key, value) in raw {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            let is_key = (1..=Self::KEY_CHARS_MAX).contains(&key.get_ref().len())
+                && key.get_ref().chars().all(is_plain);
+            let fault = if !reads_any {
+                Some(format!("`{}` has no configuration", component.name))
+            } else if own.contains_key(key.get_ref()) {
+                Some(format!("the site itself says what `{}` is", key.get_ref()))
+            } else if !is_key {
+                let max = Self::KEY_CHARS_MAX;
+                Some(format!("a key has 1 to {max} of the characters a-z, A-Z, 0-9, `-`, `_`, `.`"))
+            } else if value.get_ref().len() > Self::VALUE_BYTES_MAX {
+                Some(format!("a value has at most {} bytes", Self::VALUE_BYTES_MAX))
+            } else if config.len() >= Self::VALUES_MAX {
+                Some(format!("a component has at most {} values", Self::VALUES_MAX))
+            } else {
+                None
+            };
+            if let Some(fault) = fault {
+                return Err((Some(key.span()), fault));
+            }
+            config.insert(key.into_inner(), value.into_inner());
+        }
+        Ok(config)
+    }
+
+    fn secrets(
+        raw: BTreeMap<Spanned<String>, Spanned<String>>,
+        component: &Component,
+        deployment: &Deployment,
+    ) -> Result<BTreeMap<String, Secret>, Fault> {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        for name in raw.values() {
+            let is_name = (1..=Self::SECRET_CHARS_MAX).contains(&name.get_ref().len())
+                && name.get_ref().chars().all(is_plain);
+            if !is_name {
+                let max = Self::SECRET_CHARS_MAX;
+                let words =
+                    format!("a secret has a name of 1 to {max} of the characters a-z, 0-9, `-`");
+                return Err((Some(name.span()), words));
+            }
+        }
+        let secret = |(key, name)| (key, Secret { name, value: String::new() });
+        Ok(Self::config(raw, component, deployment)?.into_iter().map(secret).collect())
+    }
+
+    /// Reads the secrets that the file names.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn read_secrets<E>(&mut self, read: impl Fn(&str) -> Result<String, E>) -> Result<(), E> {
+        for secret in self.0.values_mut().flat_map(|wish| wish.secrets.values_mut()) {
+            secret.value = read(&secret.name)?;
+        }
+        Ok(())
     }
 
     fn replicas(raw: &RawReplicas, everywhere: bool) -> Result<Replicas, String> {
@@ -278,7 +444,15 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Component;
+    use crate::workload::HostInterface;
+
+    fn workload(name: &str, components: Vec<Component>) -> Workload {
+        if name == "web" {
+            return Workload::new(name, components, vec![]).for_own_host();
+        }
+        let config = HostInterface::new(("wasi", "config", "0.2.0-rc.1"), &["store"], &[]);
+        Workload::new(name, components, vec![config])
+    }
 
     fn built_in() -> BuiltIn {
         let deployment = |name: &str, components: &[&str]| {
@@ -286,7 +460,7 @@ mod tests {
                 Component::new(it, format!("sealwire/{it}@sha256:{:064}", 0), &[("digest", "0")])
             });
             Deployment {
-                workload: Arc::new(Workload::new(name, components.collect(), vec![])),
+                workload: Arc::new(workload(name, components.collect())),
                 replicas: Replicas::EveryHost,
                 group: String::from("default"),
             }
@@ -306,7 +480,10 @@ mod tests {
     fn a_file_changes_what_it_names_and_nothing_else() {
         let built_in = built_in();
         let image = format!("plant/reader@sha256:{}", "a".repeat(64));
-        let text = format!("[component.reader]\nimage = \"{image}\"\nreplicas = 2\n");
+        let text = format!(
+            "[component.reader]\nimage = \"{image}\"\nreplicas = 2\ngroup = \"hall\"\n\
+             [component.reader.config]\nlimit = \"5\"\n"
+        );
         let desired = Desired::parse(&text, &built_in).unwrap();
         let deployments = built_in.with(&desired);
         let [reader, web, _guest] = deployments.as_slice() else { panic!() };
@@ -315,6 +492,8 @@ mod tests {
         let digest = component.local_resources.config.get("digest").unwrap();
         assert_eq!(digest.as_str(), format!("sha256:{}", "a".repeat(64)));
         assert_eq!(reader.replicas.to_string(), "2 hosts");
+        assert_eq!(reader.group, "hall");
+        assert_eq!(component.local_resources.config["limit"], "5");
         let old = built_in.deployments.get(1).unwrap();
         assert_eq!(web.workload.instance_id(), old.workload.instance_id());
         let changes = built_in.changes(&Desired::default(), &desired);
@@ -323,9 +502,27 @@ mod tests {
             change.old.to_string(),
             format!("sealwire/reader@sha256:{:064} on every host", 0)
         );
-        assert_eq!(change.new.to_string(), format!("{image} on 2 hosts"));
+        let settings = "(group = \"hall\", limit = \"5\")";
+        assert_eq!(change.new.to_string(), format!("{image} on 2 hosts {settings}"));
         assert_eq!(built_in.changes(&desired, &desired), []);
         assert_eq!(Desired::parse("", &built_in).unwrap(), Desired::default());
+    }
+
+    #[test]
+    fn a_secret_stays_on_the_sites_own_host_and_is_shown_by_its_name() {
+        let built_in = built_in();
+        let text = "[component.reader.secrets]\nkey = \"boiler\"\n";
+        let mut desired = Desired::parse(text, &built_in).unwrap();
+        assert_eq!(desired.read_secrets(|name| Err(name.to_owned())), Err(String::from("boiler")));
+        desired.read_secrets(|name| Ok::<_, ()>(format!("{name} is hot"))).unwrap();
+        let deployments = built_in.with(&desired);
+        let reader = deployments.first().unwrap();
+        let component = reader.workload.wit_world.components.first().unwrap();
+        assert_eq!(component.local_resources.config["key"], "boiler is hot");
+        assert!(reader.workload.is_for_own_host());
+        let changes = built_in.changes(&Desired::default(), &desired);
+        let shown = format!("{changes:?} {desired:?} {reader:?}");
+        assert!(shown.contains("key = the secret boiler") && !shown.contains("is hot"), "{shown}");
     }
 
     #[test]
@@ -336,7 +533,24 @@ mod tests {
             ("[component.gate]\nreplicas = 1", "line 2: a host shows the page"),
             ("[component.reader]\nimage = \"plant/reader:latest\"", "line 2: \"plant/reader:lat"),
             ("[component.other]\nreplicas = 1", "no component `other`: it runs reader, gate, ui"),
-            ("[component.reader]\ncolour = 1", "line 2: unknown field `colour`, expected `image`"),
+            ("[component.reader]\ncolour = 1", "line 2: unknown field `colour`, expected one of"),
+            ("[component.gate]\ngroup = \"hall\"", "line 2: it runs on the site's own host alone"),
+            ("[component.reader]\ngroup = \"\"", "line 2: a group is a name of 1 to 64"),
+            ("[component.gate.config]\na = \"b\"", "line 2: `gate` has no configuration"),
+            ("[component.reader.config]\ndigest = \"b\"", "line 2: the site itself says what"),
+            ("[component.reader.config]\n\"a b\" = \"c\"", "line 2: a key has 1 to 64 of"),
+            ("[component.reader.config]\na = 1", "line 2: "),
+            ("[component.reader.secrets]\na = \"../b\"", "line 2: a secret has a name of 1 to 40"),
+            (
+                "[component.reader]\nconfig.a = \"b\"\nsecrets.a = \"b\"",
+                "`a` is a value and a secret",
+            ),
+            (
+                "[component.reader]\ngroup = \"hall\"\nsecrets.a = \"b\"",
+                "runs on the site's own host alone, so it has no group",
+            ),
+            ("[component.reader]\nlimits.memory = 1", "line 2: a host limits memory and time"),
+            ("[component.reader]\ninterfaces = []", "line 2: a component has the interfaces"),
             ("[workload.a]", "line 1: unknown field `workload`"),
             ("[component", "line 1: "),
         ] {

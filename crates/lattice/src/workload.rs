@@ -202,6 +202,9 @@ impl Workload {
 }
 
 impl Component {
+    /// Package of the interface with which a component reads its configuration.
+    pub(crate) const CONFIG_PACKAGE: &str = "config";
+
     /// A component with its name, image and configuration.
     #[must_use]
     pub fn new(name: &str, image: String, config: &[(&str, &str)]) -> Self {

@@ -37,6 +37,10 @@ use crate::order::{
 pub const NAME: &str = "apps.json";
 /// Deployments that are kept. The log keeps all of them.
 const DEPLOYMENTS_MAX: usize = 50;
+/// Folder in the data directory with the secrets that components may have, a file for each.
+const SECRETS: &str = "secrets";
+/// Largest secret in bytes. It goes over the bus with each start.
+const SECRET_BYTES_MAX: u64 = 4 << 10;
 /// Newest deployments of which a host on another machine may still run something at a start.
 const FORMER_MAX: usize = 4;
 /// Largest file in bytes: all deployments, each as large as it may be, in JSON.
@@ -199,7 +203,7 @@ impl Apps {
         let newest = kept.trial.iter().chain(kept.deployments.iter().rev()).take(FORMER_MAX);
         let states = newest.map(|it| it.state.as_str()).chain([""]);
         let built_in = &self.parts.built_in;
-        let known = states.filter_map(|state| Desired::parse(state, built_in).ok());
+        let known = states.filter_map(|state| self.parse(state).ok());
         let mut former: Vec<_> = known.flat_map(|desired| built_in.with(&desired)).collect();
         if let Some(trial) = &*self.trial.borrow() {
             let stages = [Stage::Trial, Stage::Move, Stage::Probation].into_iter();
@@ -384,7 +388,8 @@ impl Apps {
     }
 
     fn parse(&self, state: &str) -> Result<Desired, AppsError> {
-        let desired = Desired::parse(state, &self.parts.built_in)?;
+        let mut desired = Desired::parse(state, &self.parts.built_in)?;
+        desired.read_secrets(|name| read_secret(&self.parts.data_dir, name))?;
         for (component, image) in desired.images() {
             if !(self.parts.has_image)(image.as_str()) {
                 let (component, image) = (component.to_owned(), image.as_str().to_owned());
@@ -511,6 +516,19 @@ impl Apps {
     }
 }
 
+/// Reads a secret of this name, which an operator put into the folder [`SECRETS`].
+fn read_secret(data_dir: &Path, name: &str) -> Result<String, AppsError> {
+    let path = data_dir.join(SECRETS).join(name);
+    let read = durable::read_plain(&path, SECRET_BYTES_MAX)?;
+    let text = read.and_then(|read| String::from_utf8(read.content).ok());
+    let Some(text) = text else { return Err(AppsError::NoSecret { path }) };
+    let mode = durable::open_to_others(&path);
+    match mode.map_err(|source| PlainError::Io { path: path.clone(), source })? {
+        Some(mode) => Err(AppsError::OpenSecret { path, mode }),
+        None => Ok(text.trim_end_matches('\n').to_owned()),
+    }
+}
+
 /// The event that records what changes for a component, by order of somebody or of the site.
 fn event(change: &Change, (action, by): (&str, Option<&str>), why: &str, at: Timestamp) -> Event {
     let Change { component, old, new } = change;
@@ -544,6 +562,23 @@ pub enum AppsError {
     /// The file wants what is wanted already.
     #[error("this changes nothing: `sealwire app history` shows what was deployed")]
     NoChange,
+    /// There is no secret of a name.
+    #[error("there is no secret {}: write it there as text, in a file with mode 600", path.display())]
+    NoSecret {
+        /// Path of the file.
+        path: PathBuf,
+    },
+    /// A secret cannot be read.
+    #[error("cannot read a component's secret")]
+    Secret(#[from] PlainError),
+    /// Others can read a secret.
+    #[error("other accounts can use the secret {} (mode {mode:o}): `chmod 600` it", path.display())]
+    OpenSecret {
+        /// Path of the file.
+        path: PathBuf,
+        /// Mode of the file.
+        mode: u32,
+    },
     /// Another deployment is not decided yet.
     #[error(
         "the deployment of leaf {leaf} is on trial: `sealwire app status` shows how it does, and \
@@ -597,6 +632,9 @@ impl AppsError {
         match self {
             Self::Invalid(_)
             | Self::NoImage { .. }
+            | Self::NoSecret { .. }
+            | Self::Secret(_)
+            | Self::OpenSecret { .. }
             | Self::NoChange
             | Self::OnTrial { .. }
             | Self::NothingDeployed => true,

@@ -2,7 +2,8 @@
 //! back by themselves, or are taken back.
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -238,6 +239,46 @@ fn an_upgrade_that_fails_goes_back_by_itself_and_every_reading_is_judged_once() 
     let (code, printed, _) = sealwire(&["verify", "--completeness", data_dir]);
     assert_eq!(code, Some(0), "{printed}");
     house::open(Path::new(data_dir)).assert_derived_is_what_follows();
+}
+
+#[test]
+fn a_secret_is_nowhere_but_in_its_own_file() {
+    let mut site = Site::start(&["--registry-port", "0"]);
+    let (data_dir, file) = (site.data_dir(), site.data_dir().with_file_name("plant.toml"));
+    let (path, secrets) = (file.to_str().unwrap(), data_dir.join("secrets"));
+    let text = "[component.sensor-reader]\nconfig.limit = \"5\"\nsecrets.key = \"boiler\"\n";
+    fs::write(&file, text).unwrap();
+    let folder = data_dir.to_str().unwrap();
+    assert_refused(path, folder, "there is no secret ");
+    let (secret, value) = (secrets.join("boiler"), "the boiler is hot");
+    fs::create_dir(&secrets).unwrap();
+    fs::write(&secret, format!("{value}\n")).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
+    assert_refused(path, folder, "(mode 644): `chmod 600` it");
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+
+    let app = |words: &[&str]| succeeds(&[&["app"], words, &["--data-dir", folder]].concat());
+    let mut said = app(&["deploy", path, "--reason", "a test", "--no-wait", "--json"]);
+    assert!(said.contains("key = the secret boiler"), "{said}");
+    // So it answers with this configuration.
+    until("it is on probation", || app(&["status"]).contains("on probation").then_some(()));
+    said.extend([app(&["status", "--json"]), app(&["history"])]);
+    site.stop();
+    said.push_str(&site.output());
+    assert!(!said.contains(value), "{said}");
+    let mut folders = vec![data_dir.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.is_file() && path != secret {
+                let content = fs::read(&path).unwrap();
+                let is_in_it = content.windows(value.len()).any(|part| part == value.as_bytes());
+                assert!(!is_in_it, "{}", path.display());
+            }
+        }
+    }
 }
 
 #[test]
