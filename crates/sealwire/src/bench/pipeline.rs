@@ -7,6 +7,7 @@ mod air_gap;
 mod hosts;
 mod judging;
 mod mirror;
+mod upgrade;
 
 use std::path::PathBuf;
 
@@ -43,6 +44,10 @@ struct Figures {
     host_kill_late_max_ms: Option<f64>,
     host_replace_s: Option<f64>,
     air_gap_start_s: Option<f64>,
+    upgrade_gap_ms: Option<f64>,
+    upgrade_late_max_ms: Option<f64>,
+    upgrade_lost: Option<u64>,
+    rollback_s: Option<f64>,
     pangea_mirror_per_s: Option<f64>,
     host_rss_mb: Option<f64>,
     #[serde(flatten)]
@@ -71,6 +76,9 @@ pub(crate) fn run(arguments: &PipelineArguments) -> Result<()> {
     if has(PipelinePart::Mirror) {
         bench.mirror(&mut figures)?;
     }
+    if has(PipelinePart::Upgrade) {
+        bench.upgrade(&mut figures)?;
+    }
     if arguments.measure.json {
         output::line(&serde_json::to_string(&figures)?);
     } else {
@@ -89,6 +97,7 @@ struct Bench {
 impl Figures {
     /// The figures as a table for people, each beside its target.
     fn table(&self) -> String {
+        let lost = self.upgrade_lost.map(|lost| lost as f64);
         let rows = [
             ("readings judged per second", self.readings_per_s, "100,000"),
             ("  the ledger alone", self.ledger_alone_per_s, ""),
@@ -104,6 +113,10 @@ impl Figures {
             ("  a verdict comes later at most, ms", self.host_kill_late_max_ms, ""),
             ("the only host dies: nothing judged, s", self.host_replace_s, "under 10"),
             ("start without a network, s", self.air_gap_start_s, "under 10"),
+            ("an upgrade: nothing judged, ms", self.upgrade_gap_ms, "under 500"),
+            ("  a verdict comes later at most, ms", self.upgrade_late_max_ms, ""),
+            ("  verdicts lost or doubled", lost, "0"),
+            ("one that fails goes back, s", self.rollback_s, "under 10"),
             ("events mirrored per second", self.pangea_mirror_per_s, "20,000"),
             ("memory of a host with five components, MB", self.host_rss_mb, "under 150"),
         ];

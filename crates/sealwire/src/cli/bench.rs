@@ -92,6 +92,8 @@ pub(crate) enum PipelinePart {
     AirGap,
     /// How many events a second are mirrored to another site.
     Mirror,
+    /// What an upgrade costs under load, and how soon one that fails goes back.
+    Upgrade,
 }
 
 /// A part of `sealwire bench polling`.

@@ -92,11 +92,14 @@ fn components_are_measured_beside_the_ledger_alone() {
         "cold_start_ms",
         "host_kill_gap_ms",
         "host_replace_s",
+        "upgrade_gap_ms",
+        "rollback_s",
         "pangea_mirror_per_s",
         "host_rss_mb",
     ] {
         assert!(figures[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {printed}");
     }
+    assert_eq!(figures["upgrade_lost"], 0, "{printed}");
     // It needs a network namespace, as a machine elsewhere does.
     let is_measured = figures["air_gap_start_s"].as_f64().is_some_and(|figure| figure > 0.0);
     assert_eq!(is_measured, Elsewhere::new().is_ok(), "{printed}");

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    ops::Range,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -32,7 +33,9 @@ use crate::{
 const SENSORS: u32 = 1_000;
 /// About half of their values are far out of range, so half of the readings lead to an event: the
 /// range is left, or the sensor is back in it.
-const SWINGING: &str = "[[wrong]]\npayload = \"1000000\"\nprobability = 0.5\n";
+pub(super) const SWINGING: &str = "[[wrong]]\npayload = \"1000000\"\nprobability = 0.5\n";
+/// The value that is far out of range.
+pub(super) const FAR_OUT: &str = "1000000";
 /// How often the host is killed; once with `--quick`.
 const KILLS: u32 = 5;
 /// Time before the first kill, and after each. By then the host has long been replaced.
@@ -53,12 +56,12 @@ struct Component {
     hosts: Vec<String>,
 }
 
-/// What killed hosts cost.
-struct Cost {
+/// What killed hosts and upgrades cost.
+pub(super) struct Cost {
     /// The longest time in which nothing was judged.
-    gap: Duration,
+    pub(super) gap: Duration,
     /// The longest time from a reading to the event that follows from it.
-    late_max: Duration,
+    pub(super) late_max: Duration,
 }
 
 impl Bench {
@@ -89,7 +92,7 @@ impl Bench {
         }
         drop(another);
         run.stop()?.check()?;
-        Cost::after(first_kill, folder.path())
+        Cost::during(first_kill..clock::now(), folder.path())
     }
 }
 
@@ -113,8 +116,8 @@ fn start_another(program: &Path, folder: &Path) -> Result<Killed> {
 }
 
 impl Cost {
-    /// Reads from the log what followed from readings, and when.
-    fn after(first_kill: Timestamp, folder: &Path) -> Result<Self> {
+    /// Reads from the log what followed from readings in a time, and when.
+    pub(super) fn during(time: Range<Timestamp>, folder: &Path) -> Result<Self> {
         let mut sealed_at = Vec::new();
         let mut derived = Vec::new();
         let mut observer = |_leaf, envelope: Option<&[u8]>| {
@@ -132,9 +135,10 @@ impl Cost {
         };
         let ledger = DataDir::ledger_of(&data_dir(folder));
         verify_folder_with(&RealDisk, &ledger, None, &mut |_leaves| {}, &mut observer)?;
-        let first = derived.partition_point(|(_, at)| *at < first_kill).saturating_sub(1);
-        let around = derived.get(first..).unwrap_or_default();
-        ensure!(around.len() > 1, "nothing was judged after a host was killed");
+        let first = derived.partition_point(|(_, at)| *at < time.start).saturating_sub(1);
+        let end = derived.partition_point(|(_, at)| *at < time.end);
+        let around = derived.get(first..end).unwrap_or_default();
+        ensure!(around.len() > 1, "nothing was judged meanwhile");
         let gaps = around.iter().zip(around.iter().skip(1));
         let gap = gaps.map(|((_, before), (_, after))| between(*before, *after)).max();
         let late = |(from, at): &(u64, Timestamp)| {
