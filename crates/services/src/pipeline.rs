@@ -85,6 +85,9 @@ const CURSOR_PERIOD: Duration = Duration::from_secs(1);
 /// that has not come half a second later will not come. Asking again any sooner would give the host
 /// a second copy of a question on which it is still at work.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Longest time until a question is asked once more while one component replaces another: the one
+/// that stops loses those that it has. A second copy costs less than readings that wait.
+const MOVING_PATIENCE: Duration = Duration::from_millis(200);
 /// First pause after a question without a verdict. Each further failure doubles it.
 const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 /// Longest pause between two questions.
@@ -350,7 +353,7 @@ impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
                 && let Some((lanes, question)) = docket.poll_question()
             {
                 questions += 1;
-                steps.push(self.ask(lanes, question, pace.patience()).boxed());
+                steps.push(self.ask(lanes, question, self.patience(pace)).boxed());
             }
             if !is_sealing && let Some((findings, cursor)) = docket.poll_append(cursor_is_due) {
                 (is_sealing, cursor_is_due) = (true, false);
@@ -506,6 +509,12 @@ impl<J: Journal, R: Components, D: Dialect + 'static> Pipeline<J, R, D> {
         let mut components = answers.into_iter().map(|(taken, _)| taken.by);
         let by = components.next()?;
         components.all(|other| other == by).then_some(by)
+    }
+
+    /// How long a question may be without an answer until it is asked once more.
+    fn patience(&self, pace: Pace) -> Duration {
+        let patience = pace.patience();
+        if self.probation.is_moving() { patience.min(MOVING_PATIENCE) } else { patience }
     }
 
     /// Whether the component that failed on a question is on probation. Then the question is asked

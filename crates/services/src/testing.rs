@@ -14,6 +14,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// Time that a component has for an answer. A host ends a call after two seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Time after each step of a move in which a component may be stopped, with the questions that it
+/// has. A host is told at once, and stops it within two seconds.
+const MOVING: Duration = Duration::from_secs(5);
 
 /// What was said, and by whom.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -98,6 +101,8 @@ pub struct OnProbation(Arc<Mutex<Watched>>);
 #[derive(Debug, Default)]
 struct Watched {
     digest: Option<String>,
+    /// When the last step of a move was taken.
+    moved_at: Option<Instant>,
     suspect: Option<TestQuestion>,
 }
 
@@ -107,9 +112,15 @@ impl OnProbation {
         let digest = digest.map(String::from);
         self.change(|watched| {
             if watched.digest != digest {
-                *watched = Watched { digest, suspect: None };
+                *watched = Watched { digest, ..Watched::default() };
             }
+            watched.moved_at = watched.digest.is_some().then(Instant::now);
         });
+    }
+
+    /// Whether a component may be stopped about now, so that questions get lost.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.change(|watched| watched.moved_at.is_some_and(|at| at.elapsed() < MOVING))
     }
 
     /// Takes a question on which a component failed: the one with this digest, or nobody knows
