@@ -69,15 +69,10 @@ impl Publishing {
                 self.publish(repository, reference, push).await
             }
             (Target::Manifest(repository, reference), &Method::DELETE) => {
-                let deletion = (repository, reference);
-                self.change(push, move |it, changing| it.delete(changing, &deletion.0, &deletion.1))
-                    .await
+                self.delete(repository, reference, push).await
             }
             (Target::Blob(repository, digest), &Method::DELETE) => {
-                self.change(push, move |it, changing| {
-                    it.delete_content(changing, &repository, &digest)
-                })
-                .await
+                self.delete_content(repository, digest, push).await
             }
             (Target::Uploads(repository), &Method::POST) => self.begin(repository, push).await,
             (Target::Upload(repository, id), &Method::GET) => {
@@ -276,14 +271,15 @@ impl Publishing {
             let prepared = work::blocking((), prepare).await;
             let prepared = prepared.map_err(|panic| Refusal::internal(&panic))??;
             let (digest, subject) = (prepared.digest, prepared.subject);
+            let mut leaf = None;
             if let (name, Reference::Tag(tag)) = &named {
                 let change = (prepared.before, digest);
-                sealing::published(&this.ledger, &push.publisher.name, (name, tag), change)
-                    .await
-                    .map_err(|failure| Refusal::not_sealed(&failure))?;
+                let sealed =
+                    sealing::published(&this.ledger, &push.publisher.name, (name, tag), change);
+                leaf = Some(sealed.await.map_err(|failure| Refusal::not_sealed(&failure))?);
             }
             let store = Arc::clone(&this.store);
-            let commit = work::blocking((), move || store.commit(&changing, prepared));
+            let commit = work::blocking((), move || store.commit(&changing, prepared, leaf));
             commit.await.map_err(|panic| Refusal::internal(&panic))??;
             Ok::<_, Refusal>((digest, subject))
         });
@@ -297,18 +293,50 @@ impl Publishing {
         Ok(answer)
     }
 
+    /// Seals that a manifest or a tag is deleted, and deletes it.
+    async fn delete(
+        &self,
+        repository: Repository,
+        reference: Reference,
+        push: Push,
+    ) -> Result<Response, Refusal> {
+        let publisher = push.publisher.name.clone();
+        self.change(push, async move |this, changing| {
+            let found = this.store.to_delete(&repository, &reference)?;
+            sealing::deleted(&this.ledger, &publisher, (&repository, &reference), found)
+                .await
+                .map_err(|failure| Refusal::not_sealed(&failure))?;
+            let delete = move || this.store.delete(&changing, &repository, &reference);
+            work::blocking((), delete).await.map_err(|panic| Refusal::internal(&panic))?
+        })
+        .await
+    }
+
+    /// Deletes content that no manifest needs.
+    async fn delete_content(
+        &self,
+        repository: Repository,
+        digest: Digest,
+        push: Push,
+    ) -> Result<Response, Refusal> {
+        self.change(push, async move |this, changing| {
+            let delete = move || this.store.delete_content(&changing, &repository, &digest);
+            work::blocking((), delete).await.map_err(|panic| Refusal::internal(&panic))?
+        })
+        .await
+    }
+
     /// Changes the store, and completes the change whether or not its client waits.
-    async fn change(
+    async fn change<F: Future<Output = Result<(), Refusal>> + Send + 'static>(
         &self,
         push: Push,
-        change: impl FnOnce(&Store, &Changing) -> Result<(), Refusal> + Send + 'static,
+        change: impl FnOnce(Self, Changing) -> F + Send + 'static,
     ) -> Result<Response, Refusal> {
         let this = self.clone();
         let changing = self.owner.carry_out(async move {
             let _effect = this.effect(&push.publisher).await?;
             let changing = this.store.change().await;
-            let changed = work::blocking((), move || change(&this.store, &changing)).await;
-            changed.map_err(|panic| Refusal::internal(&panic))?
+            change(this.clone(), changing).await
         });
         changing.await.map_err(|panic| Refusal::internal(&panic))??;
         Ok(StatusCode::ACCEPTED.into_response())

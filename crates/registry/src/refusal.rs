@@ -125,8 +125,8 @@ impl Refusal {
     }
 
     pub(crate) fn not_sealed(error: &dyn Error) -> Self {
-        warn!(error = error_chain(error), "the log did not seal a publication");
-        let words = "the log did not seal the publication, so it was not made: try again";
+        warn!(error = error_chain(error), "the log did not seal what a publisher did");
+        let words = "the log did not seal this, so nothing has changed: try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNSUPPORTED", words)
     }
 

@@ -50,7 +50,7 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct Changing(#[expect(dead_code, reason = "held, not read")] OwnedMutexGuard<()>);
 
-/// A manifest that is on disk, and a repository's next file that names it.
+/// A manifest that is on disk, and what its repository has once it names it.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     repository: Repository,
@@ -148,10 +148,20 @@ impl Store {
         self.disk.open(&self.content_path(digest), Mode::Read)
     }
 
-    /// Reads content whole that is here.
+    /// Reads content whole that is here. It is what was sent under this digest.
     pub(crate) fn read(&self, digest: &Digest) -> io::Result<Vec<u8>> {
         let read = disk::read_small(&*self.disk, &self.content_path(digest))?;
-        read.ok_or_else(|| io::ErrorKind::NotFound.into())
+        let bytes = read.ok_or(io::ErrorKind::NotFound)?;
+        if Digest::of(&bytes) == *digest {
+            Ok(bytes)
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+
+    /// The leaf that records the publication of a manifest, if it was published under a tag.
+    pub(crate) fn published(&self, repository: &Repository, digest: &Digest) -> Option<u64> {
+        self.state().repositories.get(repository)?.published.get(digest).copied()
     }
 
     /// Refuses to write while the log's disk has less free space than this.
@@ -222,11 +232,10 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a manifest and the next file of its repository. Nobody sees either until
-    /// [`Store::commit`].
+    /// Writes a manifest. Nobody sees it until [`Store::commit`].
     pub(crate) fn prepare(
         &self,
-        changing: &Changing,
+        _changing: &Changing,
         repository: &Repository,
         reference: &Reference,
         (manifest, bytes): (Manifest, &[u8]),
@@ -258,18 +267,32 @@ impl Store {
             }
             self.state().content.insert(digest, Content { size, asked: Instant::now() });
         }
-        let prepared = Prepared { repository: repository.clone(), next, digest, subject, before };
-        self.write_next(changing, &prepared.repository, &prepared.next)?;
-        Ok(prepared)
+        Ok(Prepared { repository: repository.clone(), next, digest, subject, before })
     }
 
-    /// Shows what was prepared. Once this returns, it survives a loss of power.
-    pub(crate) fn commit(&self, _changing: &Changing, prepared: Prepared) -> Result<(), Refusal> {
-        let Prepared { repository, next, .. } = prepared;
-        disk::take_next(&*self.disk, &self.folder.join(REPOSITORIES), &load::file_of(&repository))
-            .map_err(|error| Refusal::disk(&error))?;
-        self.state().repositories.insert(repository, next);
-        Ok(())
+    /// Shows what was prepared, with the leaf that records its publication under a tag. Once this
+    /// returns, it survives a loss of power.
+    pub(crate) fn commit(
+        &self,
+        changing: &Changing,
+        prepared: Prepared,
+        leaf: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let Prepared { repository, mut next, digest, .. } = prepared;
+        next.published.extend(leaf.map(|leaf| (digest, leaf)));
+        self.replace(changing, repository, next)
+    }
+
+    /// The manifest that a reference names, and how many tags name it.
+    pub(crate) fn to_delete(
+        &self,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<(Digest, usize), Refusal> {
+        let contents = self.contents(repository);
+        let found =
+            contents.named(reference).ok_or_else(|| Refusal::no_manifest(repository, reference))?;
+        Ok((found, contents.tags.values().filter(|digest| **digest == found).count()))
     }
 
     /// Removes a manifest with its tags, or a tag alone.
@@ -286,21 +309,19 @@ impl Store {
             Reference::Tag(tag) => drop(next.tags.remove(tag)),
             Reference::Digest(_) => {
                 next.manifests.remove(&found);
+                next.published.remove(&found);
                 next.tags.retain(|_, digest| *digest != found);
             }
         }
-        let (folder, file) = (self.folder.join(REPOSITORIES), load::file_of(repository));
         if next.manifests.is_empty() {
-            let removed = self.disk.remove(&folder.join(&file));
+            let folder = self.folder.join(REPOSITORIES);
+            let removed = self.disk.remove(&folder.join(load::file_of(repository)));
             let removed = removed.and_then(|()| self.disk.sync_folder(&folder));
             removed.map_err(|error| Refusal::disk(&error))?;
             self.state().repositories.remove(repository);
             return Ok(());
         }
-        self.write_next(changing, repository, &next)?;
-        disk::take_next(&*self.disk, &folder, &file).map_err(|error| Refusal::disk(&error))?;
-        self.state().repositories.insert(repository.clone(), next);
-        Ok(())
+        self.replace(changing, repository.clone(), next)
     }
 
     /// Removes content that no manifest needs.
@@ -352,19 +373,22 @@ impl Store {
         Ok(())
     }
 
-    fn write_next(
+    /// Replaces a repository's file, and shows what it says.
+    fn replace(
         &self,
         _changing: &Changing,
-        repository: &Repository,
-        next: &Contents,
+        repository: Repository,
+        next: Contents,
     ) -> Result<(), Refusal> {
-        let (folder, file) = (self.folder.join(REPOSITORIES), load::file_of(repository));
-        let json = json_of(repository, next);
-        disk::write_next(&*self.disk, &folder, &file, &json).map_err(|error| {
+        let (folder, file) = (self.folder.join(REPOSITORIES), load::file_of(&repository));
+        let json = json_of(&repository, &next);
+        if let Err(error) = disk::replace(&*self.disk, &folder, &file, &json) {
             // The disk may be full: half a file would take space from the next write.
             let _gone = self.disk.remove(&folder.join(file + disk::NEXT));
-            Refusal::disk(&error)
-        })
+            return Err(Refusal::disk(&error));
+        }
+        self.state().repositories.insert(repository, next);
+        Ok(())
     }
 
     /// Refuses a manifest that needs what is not here.

@@ -31,6 +31,9 @@ struct Stored {
     /// The media types of the manifests, by their digests.
     manifests: BTreeMap<String, String>,
     tags: BTreeMap<String, String>,
+    /// The leaf that records the publication of a manifest, by its digest.
+    #[serde(default)]
+    published: BTreeMap<String, u64>,
 }
 
 /// Name of a repository's file. No name has a `+`.
@@ -41,7 +44,7 @@ pub(super) fn file_of(repository: &Repository) -> String {
 /// The bytes of a repository's file.
 pub(super) fn json_of(repository: &Repository, contents: &Contents) -> Vec<u8> {
     let manifests = contents.manifests.iter();
-    let tags = contents.tags.iter();
+    let (tags, published) = (contents.tags.iter(), contents.published.iter());
     let stored = Stored {
         version: VERSION,
         name: repository.to_string(),
@@ -49,6 +52,7 @@ pub(super) fn json_of(repository: &Repository, contents: &Contents) -> Vec<u8> {
             .map(|(digest, it)| (digest.to_string(), it.media_type.clone()))
             .collect(),
         tags: tags.map(|(tag, digest)| (tag.to_string(), digest.to_string())).collect(),
+        published: published.map(|(digest, leaf)| (digest.to_string(), *leaf)).collect(),
     };
     let mut json = serde_json::to_vec_pretty(&stored).expect("all keys are text");
     json.push(b'\n');
@@ -122,6 +126,10 @@ fn read(
             return Err(bad());
         }
         contents.tags.insert(known, digest);
+    }
+    for (digest, leaf) in stored.published {
+        let known = digest.parse().ok().filter(|known| contents.manifests.contains_key(known));
+        contents.published.insert(known.ok_or(StoreFault::Manifest(digest))?, leaf);
     }
     Ok((repository, contents))
 }

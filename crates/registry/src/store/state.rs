@@ -33,6 +33,9 @@ pub(super) struct Content {
 pub(super) struct Contents {
     pub(super) manifests: BTreeMap<Digest, Manifest>,
     pub(super) tags: BTreeMap<Tag, Digest>,
+    /// The newest leaf that records the publication of a manifest under a tag. The log vouches for
+    /// it, not this.
+    pub(super) published: BTreeMap<Digest, u64>,
 }
 
 impl Contents {

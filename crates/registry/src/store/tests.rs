@@ -46,7 +46,7 @@ impl Site {
         let manifest = Manifest::parse(IMAGE, &bytes)?;
         let prepared =
             self.store.prepare(&changing, &app(), &by(tag), (manifest, bytes.as_slice()))?;
-        self.store.commit(&changing, prepared)
+        self.store.commit(&changing, prepared, None)
     }
 
     /// Whether a tag names the image of this layer, and all of it can be pulled.

@@ -49,7 +49,7 @@ fn content_is_what_its_digest_says_or_is_not_taken() {
     assert_eq!(refusal.code(), "DIGEST_INVALID");
     // Five uploads were not ended, because their digests were none.
     assert_eq!((running.files(".upload"), running.files("")), (5, 8));
-    assert_eq!(running.published().len(), 1);
+    assert_eq!(running.sealed("COMPONENT_PUBLISHED").len(), 1);
 }
 
 #[test]
@@ -78,7 +78,10 @@ fn a_manifest_needs_what_is_there() {
     }
     let large = vec![b' '; (4 << 20) + 1];
     assert_eq!(running.put_manifest("a", "1", IMAGE, &large).is(413).code(), "SIZE_INVALID");
-    assert_eq!((running.get("/v2/a/tags/list").status, running.published().len()), (404, 0));
+    assert_eq!(
+        (running.get("/v2/a/tags/list").status, running.sealed("COMPONENT_PUBLISHED").len()),
+        (404, 0)
+    );
     assert_eq!(refused_never(&running, &image), 201);
 }
 
@@ -227,5 +230,5 @@ fn a_revoked_token_publishes_nothing_more() {
     let end = format!("{upload}?digest={}", digest(b"x"));
     running.ask("PUT", &end, "x").is(401);
     running.put_manifest("a", "2", IMAGE, &image_of(b"layer", None)).is(401);
-    assert_eq!(running.published().len(), 1);
+    assert_eq!(running.sealed("COMPONENT_PUBLISHED").len(), 1);
 }

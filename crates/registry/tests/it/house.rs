@@ -24,6 +24,7 @@ pub(crate) struct Running {
     pub(crate) folder: Arc<TempDir>,
     pub(crate) ledger: Ledger,
     pub(crate) tokens: ApiTokens,
+    pub(crate) registry: Registry,
     pub(crate) address: SocketAddr,
     /// A token that may publish.
     pub(crate) publisher: String,
@@ -99,6 +100,7 @@ impl Running {
             folder,
             ledger,
             tokens,
+            registry,
             address,
             publisher: String::new(),
             writer: Some(writer),
@@ -125,9 +127,13 @@ impl Running {
 
     /// A new token.
     pub(crate) fn token(&self, scope: &[Scope]) -> String {
+        self.token_named(&format!("token-{}", self.tokens.all().len()), scope)
+    }
+
+    pub(crate) fn token_named(&self, name: &str, scope: &[Scope]) -> String {
         let secret = ApiTokens::new_secret();
         let token = TokenDescription {
-            name: format!("token-{}", self.tokens.all().len()).parse().unwrap(),
+            name: name.parse().unwrap(),
             scope: scope.to_vec(),
             log: None,
             nkey: None,
@@ -221,13 +227,13 @@ impl Running {
         digest(&manifest)
     }
 
-    /// The sealed publications.
-    pub(crate) fn published(&self) -> Vec<model::Event> {
+    /// The sealed events with this action.
+    pub(crate) fn sealed(&self, action: &str) -> Vec<model::Event> {
         let stored = self.ledger.envelopes(0, usize::MAX, usize::MAX).unwrap();
         let envelopes = stored.into_iter().filter_map(|it| it.bytes);
         envelopes
             .map(|bytes| Envelope::parse(&bytes).unwrap().event)
-            .filter(|event| event.action.as_deref() == Some("COMPONENT_PUBLISHED"))
+            .filter(|event| event.action.as_deref() == Some(action))
             .collect()
     }
 }

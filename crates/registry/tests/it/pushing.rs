@@ -54,7 +54,7 @@ fn a_publication_is_sealed_and_survives() {
     let third = image_of(b"three", None);
     running.put_manifest("plant/app", &digest(&third), IMAGE, &third).is(201);
 
-    let sealed = running.published();
+    let sealed = running.sealed("COMPONENT_PUBLISHED");
     let said = |at: usize| {
         let event = &sealed[at];
         (event.target.as_deref(), event.old.as_deref(), event.new.as_deref())
@@ -84,6 +84,7 @@ fn what_the_log_does_not_seal_nobody_sees() {
     let other = image_of(b"other", None);
     running.put_manifest("a", "1", IMAGE, &other).is(503);
     running.put_manifest("a", "2", IMAGE, &other).is(503);
+    running.ask("DELETE", "/v2/a/manifests/1", "").is(503);
     assert_eq!(running.get("/v2/a/manifests/1").is(200).body, image_of(b"layer", None));
     assert_eq!(running.get("/v2/a/tags/list").json()["tags"], json!(["1"]));
     running.get(&format!("/v2/a/manifests/{}", digest(&other))).is(404);
@@ -101,6 +102,18 @@ fn tags_manifests_and_blobs_are_deleted() {
     assert_eq!(running.get("/v2/a/tags/list").json()["tags"], json!(["2"]));
     assert_eq!(running.ask("DELETE", "/v2/a/manifests/1", "").is(404).code(), "MANIFEST_UNKNOWN");
     running.ask("DELETE", &format!("/v2/a/manifests/{manifest}"), "").is(202);
+    let sealed = running.sealed("COMPONENT_DELETED");
+    let said = sealed.iter().map(|it| {
+        let (target, old) = (it.target.as_deref().unwrap(), it.old.as_deref().unwrap());
+        (it.actor.as_deref().unwrap(), target, old, it.message.as_str())
+    });
+    let words = [
+        format!("token-0 deleted the tag a:1, which named {manifest}"),
+        format!("token-0 deleted a@{manifest}, which 1 tags named"),
+    ];
+    let expected = ["a:1", "a"].into_iter().zip(&words);
+    let expected = expected.map(|(target, words)| ("token-0", target, &*manifest, &**words));
+    assert!(said.eq(expected), "{sealed:?}");
     assert_eq!(running.get("/v2/a/tags/list").is(404).code(), "NAME_UNKNOWN");
     running.ask("DELETE", &blob, "").is(202);
     assert_eq!(running.get(&blob).is(404).code(), "BLOB_UNKNOWN");
@@ -141,7 +154,7 @@ fn many_push_the_same_at_once() {
     let pushed: Vec<_> = pushing.into_iter().map(|it| it.join().unwrap()).collect();
     assert!(pushed.iter().all(|digest| *digest == pushed[0]));
     assert_eq!(running.get("/v2/a/tags/list").json()["tags"].as_array().unwrap().len(), 8);
-    assert_eq!(running.published().len(), 8);
+    assert_eq!(running.sealed("COMPONENT_PUBLISHED").len(), 8);
     let blob = format!("/v2/a/blobs/{}", digest(&layer));
     assert_eq!(running.get(&blob).is(200).body, layer);
     assert_eq!((running.files(".upload"), running.files("")), (0, 3));
