@@ -32,6 +32,12 @@ pub fn post(agent: &Agent, url: &str) -> RequestBuilder<WithBody> {
     past_proxies(agent.post(url), url)
 }
 
+/// A `PUT` request. If it is for this machine, it bypasses every proxy.
+#[must_use]
+pub fn put(agent: &Agent, url: &str) -> RequestBuilder<WithBody> {
+    past_proxies(agent.put(url), url)
+}
+
 fn past_proxies<Body>(request: RequestBuilder<Body>, url: &str) -> RequestBuilder<Body> {
     if is_loopback(url) { request.config().proxy(None).build() } else { request }
 }

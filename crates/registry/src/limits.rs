@@ -7,7 +7,7 @@ pub(crate) const STORE_BYTES_MAX: u64 = 16 << 30;
 /// Largest config or layer in bytes.
 pub(crate) const BLOB_BYTES_MAX: u64 = 1 << 30;
 /// Largest manifest in bytes: what the specification asks a registry to take at least.
-pub(crate) const MANIFEST_BYTES_MAX: usize = 4 << 20;
+pub const MANIFEST_BYTES_MAX: usize = 4 << 20;
 /// Most configs, layers and manifests. Each is a file.
 pub(crate) const CONTENT_MAX: usize = 20_000;
 /// Most repositories.

@@ -188,6 +188,51 @@ impl fmt::Display for Reference {
     }
 }
 
+/// An image by its digest: `<repository>@sha256:<64 hex digits>`. A tag would not say which bytes.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Pinned {
+    pub(crate) repository: Repository,
+    pub(crate) digest: Digest,
+}
+
+impl Pinned {
+    /// Name of the repository.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        self.repository.as_str()
+    }
+
+    /// Digest of the manifest, as `sha256:` and hex.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.digest.to_string()
+    }
+}
+
+impl FromStr for Pinned {
+    type Err = NotPinned;
+
+    fn from_str(text: &str) -> Result<Self, NotPinned> {
+        let refused = || NotPinned(text.to_owned());
+        let (repository, digest) = text.split_once('@').ok_or_else(refused)?;
+        let (Ok(repository), Ok(digest)) = (repository.parse(), digest.parse()) else {
+            return Err(refused());
+        };
+        Ok(Self { repository, digest })
+    }
+}
+
+impl fmt::Display for Pinned {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.repository, self.digest)
+    }
+}
+
+/// The text does not name an image by its digest.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is not an image by its digest: use <repository>@sha256:<64 hex digits>")]
+pub struct NotPinned(String);
+
 /// The text is not such a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum InvalidName {

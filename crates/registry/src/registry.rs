@@ -19,16 +19,18 @@ use durable::disk::{Disk, RealDisk};
 use http_server::Peer;
 use ledger::Ledger;
 use serde::de::DeserializeOwned;
+use tlog::VerifierKey;
 use tokio::net::TcpListener;
 
 use crate::{
     cleaning::Cleaning,
     entrance::{self, Readers},
     image::{Image, Images},
-    name::Reference,
+    name::{Pinned, Reference},
     publishing::{Publishing, Push},
     reading::Reading,
     refusal::Refusal,
+    signature::{SIGNATURE, SIGNATURE_BYTES_MAX},
     store::{Store, StoreError},
     target::Target,
 };
@@ -125,11 +127,48 @@ impl Registry {
     /// Whether there is a manifest of this repository and digest, given as a host pulls it.
     #[must_use]
     pub fn has(&self, image: &str) -> bool {
-        let Some((repository, digest)) = image.split_once('@') else { return false };
-        let (Ok(repository), Ok(digest)) = (repository.parse(), digest.parse()) else {
-            return false;
-        };
-        self.reading.has(&repository, &Reference::Digest(digest))
+        let pinned = image.parse::<Pinned>();
+        pinned.is_ok_and(|it| self.reading.has(&it.repository, &Reference::Digest(it.digest)))
+    }
+
+    /// Whether an image is one of the site's own, which are a part of this program.
+    #[must_use]
+    pub fn is_own(&self, Pinned { repository, digest }: &Pinned) -> bool {
+        self.reading.own.find(repository, &Reference::Digest(*digest)).is_some()
+    }
+
+    /// Those of `keys` that signed an image. Blocks on the disk.
+    ///
+    /// # Errors
+    /// A signature cannot be read.
+    pub fn signers<'a>(
+        &self,
+        image: &Pinned,
+        keys: &'a [VerifierKey],
+    ) -> io::Result<Vec<&'a VerifierKey>> {
+        let store = &self.reading.store;
+        let mut missing: Vec<_> = keys.iter().collect();
+        for (_, artifact) in store.referrers(&image.repository, &image.digest, None) {
+            // A config, and the signature. Whatever else says something about the image counts as
+            // nothing.
+            let [_config, (layer, size)] = artifact.blobs.as_slice() else { continue };
+            let is_signature = artifact.artifact_type.as_deref() == Some(SIGNATURE);
+            if !is_signature || *size > SIGNATURE_BYTES_MAX as u64 || missing.is_empty() {
+                continue;
+            }
+            let note = String::from_utf8(store.read(layer)?).unwrap_or_default();
+            if let Some(signer) = image.signer(&note, missing.iter().copied()) {
+                missing.retain(|key| *key != signer);
+            }
+        }
+        Ok(keys.iter().filter(|key| !missing.contains(key)).collect())
+    }
+
+    /// The leaf that is to record the publication of an image under a tag, if it was published so.
+    /// Only the log can say that it does.
+    #[must_use]
+    pub fn published(&self, image: &Pinned) -> Option<u64> {
+        self.reading.store.published(&image.repository, &image.digest)
     }
 
     /// Where a host of this machine pulls images.

@@ -16,7 +16,7 @@ pub(crate) use self::{
     ca::{CaArguments, CaCommand},
     component::{
         ComponentArguments, ComponentCommand, Language, ManifestsArguments, NewArguments,
-        TestArguments,
+        RegistryArguments, TestArguments,
     },
     host::{AddArguments, HostArguments, HostCommand, RunArguments},
     import::{ImportArguments, ImportCommand},
@@ -109,7 +109,7 @@ pub(crate) enum Command {
     /// site's own.
     Ca(CaArguments),
     /// Start, build and test processors of your own. Take this version's WebAssembly components
-    /// elsewhere: as OCI images, or into a Kubernetes cluster.
+    /// elsewhere, as OCI images or into a Kubernetes cluster, and sign images.
     Component(ComponentArguments),
     /// Check the configuration file, or show every setting and where its value comes from.
     Config(ConfigArguments),

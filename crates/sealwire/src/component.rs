@@ -1,11 +1,14 @@
-//! `sealwire component`: this version's components, for registries and hosts elsewhere, and users'
-//! own processors from their first file to the registry.
+//! `sealwire component`: this version's components, for registries and hosts elsewhere, users' own
+//! processors from their first file to the registry, and signatures of images.
 
 mod build;
 mod compare;
 mod history;
 mod new;
 pub(crate) mod project_name;
+mod publisher;
+mod remote;
+mod signatures;
 mod test;
 mod world;
 
@@ -15,6 +18,7 @@ use anyhow::{Result, bail};
 use lattice::Cluster;
 use serde_json::json;
 
+use self::remote::Remote;
 use crate::{
     cli::{ComponentArguments, ComponentCommand, ManifestsArguments},
     components, output, processors,
@@ -27,6 +31,16 @@ pub(crate) fn run(arguments: ComponentArguments) -> Result<()> {
         ComponentCommand::Test(arguments) => test::run(&arguments),
         ComponentCommand::Export { folder } => export(&folder),
         ComponentCommand::Manifests(arguments) => manifests(arguments),
+        ComponentCommand::Key { file, name } => {
+            output::line(&publisher::create(&file, name)?.vkey().to_string());
+            Ok(())
+        }
+        ComponentCommand::Sign { image, key, registry } => {
+            signatures::sign(&image, &publisher::load(&key)?, &Remote::new(&registry)?)
+        }
+        ComponentCommand::Signatures { image, vkey, registry } => {
+            signatures::show(&image, &vkey, &Remote::new(&registry)?)
+        }
     }
 }
 

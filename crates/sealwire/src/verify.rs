@@ -91,7 +91,7 @@ fn known_log(arguments: &VerifyArguments) -> Result<Option<KnownLog>> {
 }
 
 /// The certificates of authorities in a file.
-fn authorities(file: &Path) -> Result<Authorities> {
+pub(crate) fn authorities(file: &Path) -> Result<Authorities> {
     let shown = output::quoted(file);
     let mut pem = Vec::new();
     let opened = File::open(file).with_context(|| format!("cannot read {shown}"))?;

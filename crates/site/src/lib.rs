@@ -36,7 +36,7 @@ mod workloads;
 pub use config::{Config, FILES_MAX, Listen};
 pub use error::{Cause, ServiceEnded, UpError};
 pub use manifests::{ManifestError, manifests};
-pub use mirror::{Mirror, MirrorFileError};
+pub use mirror::{Mirror, MirrorFileError, Token};
 pub use processors::{ImageName, InvalidImageName, InvalidProcessors, Processor, Processors};
 pub use start_files::START;
 pub use up::run;

@@ -26,11 +26,30 @@ pub struct Mirror {
     pub(crate) ca: Option<Vec<u8>>,
 }
 
-/// A token for that server.
-pub(crate) struct Token(String);
+/// A token with which this machine asks another one.
+pub struct Token(String);
 
 impl Token {
-    pub(crate) fn as_str(&self) -> &str {
+    /// Reads the file with the token.
+    ///
+    /// # Errors
+    /// The file cannot be read, others can read it, or it holds something else.
+    pub fn read(file: &Path) -> Result<Self, MirrorFileError> {
+        let bytes = read(file, TOKEN_BYTES_MAX)?;
+        let failed = |source| MirrorFileError::Read { path: file.to_owned(), source };
+        if let Some(mode) = durable::open_to_others(file).map_err(failed)? {
+            return Err(MirrorFileError::Open { path: file.to_owned(), mode });
+        }
+        let token = str::from_utf8(&bytes).unwrap_or_default().trim_end().to_owned();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(MirrorFileError::NoToken { path: file.to_owned() });
+        }
+        Ok(Self(token))
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -53,15 +72,7 @@ impl Mirror {
         token_file: &Path,
         ca_file: Option<&Path>,
     ) -> Result<Self, MirrorFileError> {
-        let bytes = read(token_file, TOKEN_BYTES_MAX)?;
-        let failed = |source| MirrorFileError::Read { path: token_file.to_owned(), source };
-        if let Some(mode) = durable::open_to_others(token_file).map_err(failed)? {
-            return Err(MirrorFileError::Open { path: token_file.to_owned(), mode });
-        }
-        let token = str::from_utf8(&bytes).unwrap_or_default().trim_end().to_owned();
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(MirrorFileError::NoToken { path: token_file.to_owned() });
-        }
+        let token = Token::read(token_file)?;
         let ca = ca_file.map(|path| {
             let pem = read(path, CA_BYTES_MAX)?;
             match Authorities::parse(&pem) {
@@ -69,7 +80,7 @@ impl Mirror {
                 Err(_) => Err(MirrorFileError::NoCertificate { path: path.to_owned() }),
             }
         });
-        Ok(Self { endpoint, log, token: Token(token), ca: ca.transpose()? })
+        Ok(Self { endpoint, log, token, ca: ca.transpose()? })
     }
 
     /// The server's address.

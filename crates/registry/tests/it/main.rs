@@ -8,3 +8,5 @@ mod house;
 mod pulling;
 #[cfg(test)]
 mod pushing;
+#[cfg(test)]
+mod signatures;

@@ -5,6 +5,8 @@ use std::{num::NonZeroU16, path::PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use lattice::RegistryName;
 use model::processing::ProcessorName;
+use registry::Pinned;
+use tlog::{KeyName, VerifierKey};
 
 use crate::component::project_name::ProjectName;
 
@@ -49,6 +51,39 @@ pub(crate) enum ComponentCommand {
     /// processors, in the versions that the site runs now. docs/packages.md says what the cluster's
     /// hosts need.
     Manifests(ManifestsArguments),
+    /// Make a publisher's key, with which images are signed. Print its verifier key, which sites
+    /// list.
+    Key {
+        /// File for the key, which only its owner can read. The verifier key goes to the same path
+        /// with `.pub` at its end. Neither replaces a file.
+        file: PathBuf,
+        /// Name of the publisher, as text in each signature, e.g. plant.example/ci.
+        #[arg(long)]
+        name: KeyName,
+    },
+    /// Sign an image in a site's registry, and push the signature beside it.
+    Sign {
+        /// The image, as the file with what is to run names it: plant/reader@sha256:...
+        image: Pinned,
+        /// File of the publisher's key. The verifier key is beside it.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        #[command(flatten)]
+        registry: RegistryArguments,
+    },
+    /// Show who signed an image in a site's registry.
+    ///
+    /// Exit code 1 says that one of the named keys did not.
+    Signatures {
+        /// The image, as the file with what is to run names it: plant/reader@sha256:...
+        image: Pinned,
+        /// A verifier key whose signature is checked. Several may be named. What other keys say to
+        /// have signed is shown, unchecked.
+        #[arg(long, value_name = "KEY")]
+        vkey: Vec<VerifierKey>,
+        #[command(flatten)]
+        registry: RegistryArguments,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -129,4 +164,19 @@ pub(crate) struct TestArguments {
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RegistryArguments {
+    /// Address of the registry, as `sealwire up` prints it.
+    #[arg(long, value_name = "URL")]
+    pub(crate) registry: String,
+    /// File with an API token, whose scope is `publish` to sign and `pull` to look. Only its owner
+    /// may be able to read it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: PathBuf,
+    /// File with the certificate of the authority that issued the site's own, in PEM [default: the
+    /// public ones].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }

@@ -30,7 +30,13 @@ fn built(file: &str) -> Vec<u8> {
 
 /// Pushes these bytes as the image of a component, and returns its digest. `note` makes it another
 /// image than those with the same bytes.
-fn push(registry: &str, token: &str, repository: &str, component: &[u8], note: &str) -> String {
+pub(crate) fn push(
+    registry: &str,
+    token: &str,
+    repository: &str,
+    component: &[u8],
+    note: &str,
+) -> String {
     let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let bearer = format!("Bearer {token}");
     let config = json!({ "architecture": "wasm", "os": "wasip2",

@@ -42,6 +42,7 @@ mod refusal;
 mod rig;
 mod rude_clients;
 mod sensor_orders;
+mod signed;
 mod simulator;
 mod site;
 mod slowed;
