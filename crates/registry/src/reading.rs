@@ -11,6 +11,8 @@ use durable::disk::DiskFile;
 use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tracing::warn;
 use work::Room;
 
 use crate::{
@@ -135,7 +137,10 @@ impl Reading {
         let opened = work::blocking((), move || store.open_content(&digest)).await;
         let file = opened.map_err(|panic| Refusal::internal(&panic))?;
         let file = file.map_err(|error| Refusal::disk(&error))?;
-        Ok(content(media_type, &digest, size, headers, |from, to| pieces(file, from, to)))
+        Ok(content(media_type, &digest, size, headers, |from, to| {
+            let whole = (from == 0 && to == size).then_some(digest);
+            pieces(file, whole, from, to)
+        }))
     }
 
     /// The manifests that say something about another one, as an index.
@@ -261,9 +266,11 @@ fn content(
 }
 
 /// Reads a file from one place to another while the client takes it, so that few bytes are in
-/// memory.
-fn pieces(file: Arc<dyn DiskFile>, from: u64, to: u64) -> Body {
-    Body::from_stream(stream::try_unfold((file, from), move |(file, at)| async move {
+/// memory. If it is read whole, the last piece is sent only if the digest is right, so nobody gets
+/// all of what has changed on disk.
+fn pieces(file: Arc<dyn DiskFile>, whole: Option<Digest>, from: u64, to: u64) -> Body {
+    let begin = (file, from, Sha256::new());
+    Body::from_stream(stream::try_unfold(begin, move |(file, at, mut hasher)| async move {
         let size = (to - at).min(PIECE_BYTES as u64);
         if size == 0 {
             return Ok::<_, io::Error>(None);
@@ -272,10 +279,19 @@ fn pieces(file: Arc<dyn DiskFile>, from: u64, to: u64) -> Body {
         let reading = Arc::clone(&file);
         let read = work::blocking((), move || {
             let mut piece = vec![0; size];
-            reading.read_exact_at(&mut piece, at).map(|()| piece)
+            reading.read_exact_at(&mut piece, at)?;
+            if let Some(digest) = whole {
+                hasher.update(&piece);
+                let is_last = at + piece.len() as u64 == to;
+                if is_last && Digest::finish(hasher.clone()) != digest {
+                    warn!(%digest, "content of the registry has changed on disk and is not served");
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+            }
+            Ok::<_, io::Error>((piece, hasher))
         });
-        let piece = read.await.map_err(io::Error::other)??;
+        let (piece, hasher) = read.await.map_err(io::Error::other)??;
         let at = at + piece.len() as u64;
-        Ok(Some((Bytes::from(piece), (file, at))))
+        Ok(Some((Bytes::from(piece), (file, at, hasher))))
     }))
 }

@@ -232,3 +232,29 @@ fn a_revoked_token_publishes_nothing_more() {
     running.put_manifest("a", "2", IMAGE, &image_of(b"layer", None)).is(401);
     assert_eq!(running.sealed("COMPONENT_PUBLISHED").len(), 1);
 }
+
+#[test]
+fn what_was_changed_on_disk_nobody_gets_whole() {
+    let running = Running::start();
+    let layer: Vec<u8> = (0..=255).cycle().take(600_000).collect();
+    let image = running.push_image("a", "1", &layer);
+    let whole = |path: &str| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
+        let url = format!("http://{}{path}", running.address);
+        let bearer = format!("Bearer {}", running.publisher);
+        let mut answer = agent.get(&url).header("authorization", bearer).call().unwrap();
+        answer.body_mut().read_to_vec()
+    };
+    let paths = [format!("/v2/a/blobs/{}", digest(&layer)), format!("/v2/a/manifests/{image}")];
+    assert_eq!(whole(&paths[0]).unwrap(), layer);
+    for (path, digest) in paths.iter().zip([digest(&layer), image]) {
+        whole(path).unwrap();
+        let file = digest.replace("sha256:", "blobs/sha256/");
+        let file = running.registry_folder().join(file);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[7] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let got = whole(path);
+        assert!(got.is_err(), "{path}: {:?}", got.map(|it| it.len()));
+    }
+}
