@@ -36,7 +36,7 @@ mod uploads;
 
 pub use cleaning::Cleaning;
 pub use entrance::Readers;
-pub use image::Image;
+pub use image::{Image, NotPublishable, PublishedName};
 pub use layout::{LayoutError, write as write_layout};
 pub use limits::{FILES_MAX, MANIFEST_BYTES_MAX};
 pub use name::{NotPinned, Pinned};

@@ -23,6 +23,11 @@ impl Repository {
         &self.0
     }
 
+    /// The last of its words.
+    pub(crate) fn last_word(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Whether it is one of the site's own, into which nobody can publish.
     pub(crate) fn is_own(&self) -> bool {
         self.0.strip_prefix(OWN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

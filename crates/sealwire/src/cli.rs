@@ -16,7 +16,7 @@ pub(crate) use self::{
     ca::{CaArguments, CaCommand},
     component::{
         ComponentArguments, ComponentCommand, Language, ManifestsArguments, NewArguments,
-        RegistryArguments, TestArguments,
+        PushArguments, RegistryArguments, TestArguments,
     },
     host::{AddArguments, HostArguments, HostCommand, RunArguments},
     import::{ImportArguments, ImportCommand},
@@ -108,8 +108,8 @@ pub(crate) enum Command {
     /// Make and renew the certificate for ports that other machines reach, with an authority of the
     /// site's own.
     Ca(CaArguments),
-    /// Start, build and test processors of your own. Take this version's WebAssembly components
-    /// elsewhere, as OCI images or into a Kubernetes cluster, and sign images.
+    /// Start, build, test and publish processors of your own. Take this version's WebAssembly
+    /// components elsewhere, as OCI images or into a Kubernetes cluster, and sign images.
     Component(ComponentArguments),
     /// Check the configuration file, or show every setting and where its value comes from.
     Config(ConfigArguments),

@@ -7,6 +7,7 @@ mod history;
 mod new;
 pub(crate) mod project_name;
 mod publisher;
+mod push;
 mod remote;
 mod signatures;
 mod test;
@@ -29,6 +30,7 @@ pub(crate) fn run(arguments: ComponentArguments) -> Result<()> {
         ComponentCommand::New(arguments) => new::run(&arguments),
         ComponentCommand::Build { folder } => build::run(&folder),
         ComponentCommand::Test(arguments) => test::run(&arguments),
+        ComponentCommand::Push(arguments) => push::run(&arguments),
         ComponentCommand::Export { folder } => export(&folder),
         ComponentCommand::Manifests(arguments) => manifests(arguments),
         ComponentCommand::Key { file, name } => {

@@ -5,7 +5,7 @@ use std::{num::NonZeroU16, path::PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use lattice::RegistryName;
 use model::processing::ProcessorName;
-use registry::Pinned;
+use registry::{Pinned, PublishedName};
 use tlog::{KeyName, VerifierKey};
 
 use crate::component::project_name::ProjectName;
@@ -35,6 +35,8 @@ pub(crate) enum ComponentCommand {
     /// it has answered everything and, with --against, nothing differs; 1, it has not, or something
     /// does.
     Test(TestArguments),
+    /// Publish a processor in a site's registry, and print what the file of processors needs.
+    Push(PushArguments),
     /// Write this version's components, as OCI images, to a folder in the OCI image layout.
     ///
     /// Tools copy them from there to any registry, for example `oras cp --from-oci-layout`. They
@@ -167,12 +169,24 @@ pub(crate) struct TestArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct PushArguments {
+    /// The component.
+    #[arg(value_name = "FILE")]
+    pub(crate) component: PathBuf,
+    /// Where it goes in the registry: plant/double, for the tag `latest`, or plant/double:1.2.
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) name: PublishedName,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct RegistryArguments {
     /// Address of the registry, as `sealwire up` prints it.
     #[arg(long, value_name = "URL")]
     pub(crate) registry: String,
-    /// File with an API token, whose scope is `publish` to sign and `pull` to look. Only its owner
-    /// may be able to read it.
+    /// File with an API token, whose scope is `publish` to push and to sign, and `pull` to look.
+    /// Only its owner may be able to read it.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: PathBuf,
     /// File with the certificate of the authority that issued the site's own, in PEM [default: the

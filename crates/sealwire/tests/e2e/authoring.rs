@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::{Command, Output},
 };
@@ -11,7 +13,8 @@ use tempfile::TempDir;
 
 use crate::{
     mqtt::{Device, heartbeat},
-    processors::{Image, list},
+    pangea::Client,
+    processors::list,
     site::{Site, sealwire, succeeds, until},
 };
 
@@ -57,6 +60,18 @@ fn test(project: &Path, site: &Site, arguments: &[&str]) -> (Option<i32>, Value)
     (code, report.unwrap_or_else(|_| panic!("{code:?}: {printed}{said}")))
 }
 
+/// Publishes the project's component. Returns what is printed for the file of processors.
+fn push(project: &Path, site: &Site) -> String {
+    let token_file = project.join("token");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.mode(0o600).write(true).create_new(true).open(&token_file).unwrap();
+    file.write_all(Client::new(site, "me", "publish").token.as_bytes()).unwrap();
+    let registry = site.addresses.registry.as_ref().unwrap();
+    let (component, token_file) = (project.join("double.wasm"), token_file.to_str().unwrap());
+    let arguments = [component.to_str().unwrap(), "plant/double", "--registry", registry];
+    succeeds(&[&["component", "push"], &arguments[..], &["--token-file", token_file]].concat())
+}
+
 /// A site with a device whose values are small and large in turn.
 fn site(folder: TempDir, arguments: &[&str]) -> (Site, Device) {
     let site = Site::start_in(folder, arguments);
@@ -87,9 +102,11 @@ fn a_project_in_rust_is_built_tested_deployed_and_compared_with_its_next_version
     assert!(judged.as_u64() > derived.as_u64() && derived.as_u64() > Some(0), "{report}");
     assert_eq!(report["values"][0]["value"], "120");
 
-    let component = fs::read(project.join("double.wasm")).unwrap();
-    let digest = Image::of(component).publish(&site);
-    list(&home, &[("double", &digest)]);
+    let listed = push(&project, &site);
+    fs::write(&file, &listed).unwrap();
+    let (_, digest) = listed.trim_end().trim_end_matches('"').split_once('@').unwrap();
+    let published = site.wait_for_event("COMPONENT_PUBLISHED", |_| true);
+    assert_eq!(published["envelope"]["event"]["new"], digest);
     site.stop();
     site.start_again();
     let derived = site.wait_for_event("DERIVED", |_| true);
