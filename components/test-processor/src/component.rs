@@ -11,7 +11,10 @@ use self::bindings::{
     wasi::config::store,
     wasmcloud::messaging::{consumer, types::BrokerMessage},
 };
-use crate::process::process;
+use crate::process::{Mischief, mischief, process};
+
+/// How long the component waits for an answer to which it has no right.
+const ASK_MS: u32 = 10;
 
 #[expect(
     unsafe_code,
@@ -37,11 +40,22 @@ impl Guest for Component {
         };
         let question: Question = serde_json::from_slice(&message.body)
             .map_err(|error| format!("the question is malformed: {error}"))?;
+        for mischief in mischief(&question) {
+            // What comes of it, the test sees elsewhere.
+            let _refused = match mischief {
+                Mischief::Publish(subject) => publish(subject.to_owned(), b"{}".to_vec()),
+                Mischief::Ask(subject) => consumer::request(subject, b"{}", ASK_MS).map(drop),
+            };
+        }
         let verdict = Verdict { component: own_digest()?, derived: process(&question) };
         let body = serde_json::to_vec(&verdict)
             .map_err(|error| format!("the verdict cannot be written: {error}"))?;
-        consumer::publish(&BrokerMessage { subject: reply_to, body, reply_to: None })
+        publish(reply_to, body)
     }
+}
+
+fn publish(subject: String, body: Vec<u8>) -> Result<(), String> {
+    consumer::publish(&BrokerMessage { subject, body, reply_to: None })
 }
 
 fn own_digest() -> Result<String, String> {

@@ -36,6 +36,9 @@ pub struct Host {
     pub name: CredentialName,
     /// Tells it from an earlier host of that name.
     pub id: String,
+    /// Whether it runs users' processors, and nothing else.
+    #[serde(default)]
+    pub guests: bool,
     /// Its certificates in PEM: the one for control, then the one for data.
     pub certificates_pem: String,
     /// When it was added.
@@ -239,6 +242,7 @@ mod tests {
         Host {
             name: name.parse().unwrap(),
             id: id.to_owned(),
+            guests: false,
             certificates_pem: String::from("pem"),
             added_at: Timestamp::from_unix_micros(0),
         }

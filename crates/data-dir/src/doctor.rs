@@ -284,6 +284,7 @@ fn leftovers(data_dir: &Path, is_running: bool, findings: &mut Findings) {
         (data_dir.join("hosts"), ".log.old"),
         (data_dir.join("nats"), ".log.old"),
         (data_dir.join("wash"), ".log.old"),
+        (data_dir.join("guests"), ".log.old"),
     ];
     let left = folders.iter().flat_map(|(folder, end)| ending(folder, end));
     // The next key of a rotation is not left over: it may be the log's.

@@ -20,16 +20,23 @@
 //! | devices | system | door | answers to the server; orders to close connections | the server's questions; ends of connections |
 //! | hosts | control | site | orders to each host | heartbeats of each, its own replies |
 //! | hosts | data | site | work for components, replies to hosts | components' questions and events, its own replies |
+//! | hosts | guests | site | work for users' processors | its own replies |
 //! | hosts | each host's own | host, control | its heartbeats, replies to the site | orders to it |
 //! | hosts | each host's own | host, data | its components' questions or events, replies to the site and to itself | work for its components, its own replies |
+//! | hosts | each guests' host's own | host, control | as that of any host | the same |
+//! | hosts | each guests' host's own | host, data | replies to the site, a sign to itself | work for its processors, its own sign |
 //! | hosts | operators | site | replies to operators | requests to its service |
 //! | hosts | operators | operator | requests to the service | replies of the service |
 //!
 //! A host has an account of its own, so it neither hears nor says what is another's. What goes
 //! between it and the site is exported and imported, message by message: its heartbeats and its
-//! orders under its name in the control account, work and questions in the data account. Hosts that
-//! serve the same workload share its work, whichever account they are in. No other account imports
-//! anything.
+//! orders under its kind and name in the control account, work and questions in the data account.
+//! Hosts that serve the same workload share its work, whichever account they are in. No other
+//! account imports anything.
+//!
+//! A guests' host runs users' processors and nothing else. It exchanges nothing with the data
+//! account: the site asks processors in an account and with reply subjects apart, so none of them
+//! can answer what another component was asked.
 
 use std::fmt;
 
@@ -48,6 +55,9 @@ const MQTT_OWN: &str = "$MQTT.>";
 /// Reply subjects of a host in its own account. A stock host uses this prefix and cannot be given
 /// another.
 const HOST_REPLIES: &str = "_INBOX.>";
+/// Where a host sends itself a sign to learn that its subscriptions are active: one level. Replies
+/// to questions of components come on two, and processors ask nobody.
+const HOST_SIGN: &str = "_INBOX.*";
 /// Reply subjects that the server makes for a request that goes from one account to another.
 const SERVER_REPLIES: &str = "_R_.>";
 /// Reply subjects of operators. Their tools use this prefix.
@@ -59,9 +69,9 @@ const HEARTBEATS: &str = "runtime.operator.heartbeat.*";
 /// Subjects on which a host receives orders in its own account.
 const ORDERS: &str = "runtime.host.>";
 /// Where the site hears the heartbeats of all hosts. [`HostAddress`] reads the subject of one.
-pub const ALL_HEARTBEATS: &str = "sealwire.host.*.heartbeat.*";
+pub const ALL_HEARTBEATS: &str = "sealwire.*.*.heartbeat.*";
 /// Where the site gives orders to all hosts.
-const ALL_ORDERS: &str = "sealwire.host.*.order.>";
+const ALL_ORDERS: &str = "sealwire.*.*.order.>";
 /// Where components of a host on another machine hand in events; the last level is an idempotency
 /// key.
 const WRITTEN: &str = "sealwire.events.write.*";
@@ -73,8 +83,12 @@ const ALL_TOLD: &str = "sealwire.events.told.>";
 const REPLIES_TO_QUESTIONS: &str = "_INBOX.*.*";
 /// A subject of orders that nobody hears: there is no host of this name.
 pub const NO_HOST: &str = "sealwire.host.@nobody.order.none";
-/// Name of the host that the site itself starts. No credential can have it.
+/// Name of the hosts that the site itself starts, one of each kind. No credential can have it.
 pub const OWN_HOST: &str = "@site";
+/// Account in which the site asks components.
+const DATA: &str = "DATA";
+/// Account in which the site asks users' processors.
+const GUESTS: &str = "GUESTS";
 /// Account of the devices on their server.
 pub const DEVICES: &str = "DEVICES";
 /// Account of the applications on the devices' server. No device is in it.
@@ -110,8 +124,11 @@ const PASSWORD_BYTES: usize = 32;
 pub(crate) enum Role {
     SiteControl,
     SiteData,
+    SiteGuests,
     HostControl,
     HostData,
+    GuestsControl,
+    GuestsData,
     SiteService,
     Operator,
 }
@@ -122,8 +139,11 @@ impl Role {
         match self {
             Self::SiteControl => "site-control.sealwire",
             Self::SiteData => "site-data.sealwire",
+            Self::SiteGuests => "site-guests.sealwire",
             Self::HostControl => "host-control.sealwire",
             Self::HostData => "host-data.sealwire",
+            Self::GuestsControl => "guests-control.sealwire",
+            Self::GuestsData => "guests-data.sealwire",
             Self::SiteService => "site-service.sealwire",
             Self::Operator => "operator.sealwire",
         }
@@ -132,11 +152,46 @@ impl Role {
     pub(crate) fn identity(self, authority: &Authority) -> Result<Identity, CredentialError> {
         authority.client(self.name())
     }
+
+    /// The users of the host of this kind that the site itself starts: for control, and for data.
+    pub(crate) const fn of_own_host(kind: HostKind) -> [Self; 2] {
+        match kind {
+            HostKind::Site => [Self::HostControl, Self::HostData],
+            HostKind::Guests => [Self::GuestsControl, Self::GuestsData],
+        }
+    }
 }
 
-/// A host as the site reaches it: the server vouches for the name, and the host for the id.
+/// What a host runs.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum HostKind {
+    /// Components of the site.
+    Site,
+    /// Users' processors, and nothing else.
+    Guests,
+}
+
+impl HostKind {
+    const ALL: [Self; 2] = [Self::Site, Self::Guests];
+
+    /// The kind's word in names of accounts and users, and in subjects.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Site => "host",
+            Self::Guests => "guests",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// A host as the site reaches it: the server vouches for kind and name, and the host for the id.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct HostAddress {
+    /// What it runs.
+    pub kind: HostKind,
     /// Name of the host, which only its own certificates have.
     pub name: String,
     /// The id that it took at its start.
@@ -149,9 +204,11 @@ impl HostAddress {
     pub fn of_heartbeat(subject: &str) -> Option<Self> {
         let words: Vec<&str> = subject.split('.').collect();
         match words.as_slice() {
-            ["sealwire", "host", name, "heartbeat", id] => {
-                Some(Self { name: String::from(*name), id: String::from(*id) })
-            }
+            ["sealwire", kind, name, "heartbeat", id] => Some(Self {
+                kind: HostKind::of_word(kind)?,
+                name: String::from(*name),
+                id: String::from(*id),
+            }),
             _ => None,
         }
     }
@@ -159,21 +216,26 @@ impl HostAddress {
     /// Subject of an order to this host, such as `workload.start`.
     #[must_use]
     pub fn order(&self, command: &str) -> String {
-        let Self { name, id } = self;
-        format!("sealwire.host.{name}.order.{id}.{command}")
+        let Self { kind, name, id } = self;
+        format!("sealwire.{}.{name}.order.{id}.{command}", kind.word())
     }
 }
 
 impl fmt::Display for HostAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, id } = self;
-        write!(formatter, "{name} ({id})")
+        let Self { kind, name, id } = self;
+        match kind {
+            HostKind::Site => write!(formatter, "{name} ({id})"),
+            HostKind::Guests => write!(formatter, "{name}, for processors ({id})"),
+        }
     }
 }
 
 /// A host on another machine, as the server knows it.
 #[derive(Clone, Debug)]
 pub struct OtherHost {
+    /// What it runs.
+    pub kind: HostKind,
     /// Its name: a level of subjects.
     pub name: String,
     /// Tells it from an earlier host of that name.
@@ -183,16 +245,10 @@ pub struct OtherHost {
 }
 
 impl OtherHost {
-    /// User of the certificate for control of the host with this id.
+    /// Users of the certificates of the host with this id: for control, and for data.
     #[must_use]
-    pub fn control_user(id: &str) -> String {
-        format!("control.{id}.host.sealwire")
-    }
-
-    /// User of the certificate for data of the host with this id.
-    #[must_use]
-    pub fn data_user(id: &str) -> String {
-        format!("data.{id}.host.sealwire")
+    pub fn users(kind: HostKind, id: &str) -> [String; 2] {
+        ["control", "data"].map(|plane| format!("{plane}.{id}.{}.sealwire", kind.word()))
     }
 }
 
@@ -215,17 +271,20 @@ pub fn answer_to(host: &str, reply: &str) -> Option<String> {
         .then(|| format!("sealwire.events.told.{host}.{connection}.{question}"))
 }
 
-/// The host whose account this is, if it is one's.
+/// Kind and name of the host whose account this is, if it is one's.
 #[must_use]
-pub fn host_of_account(account: &str) -> Option<&str> {
-    account.strip_prefix("host.")
+pub fn host_of_account(account: &str) -> Option<(HostKind, &str)> {
+    let (word, name) = account.split_once('.')?;
+    Some((HostKind::of_word(word)?, name))
 }
 
 /// Questions between the components and the site.
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic<'a> {
-    /// Subjects that components on every host answer.
+    /// Subjects that components on every host of the site answer.
     pub of_components: &'a [&'a str],
+    /// Subjects that users' processors answer, on guests' hosts alone.
+    pub of_guests: &'a [&'a str],
     /// Subjects that only components on the site's own host answer.
     pub of_own_components: &'a [&'a str],
     /// Subjects that the site answers to components on its own host.
@@ -295,6 +354,14 @@ impl Credentials {
     /// No certificate can be made.
     pub fn for_data(authority: &Authority, own: &Authority) -> Result<Self, CredentialError> {
         Self::certified(authority, own, Role::SiteData)
+    }
+
+    /// The same for the guests' account.
+    ///
+    /// # Errors
+    /// No certificate can be made.
+    pub fn for_guests(authority: &Authority, own: &Authority) -> Result<Self, CredentialError> {
+        Self::certified(authority, own, Role::SiteGuests)
     }
 
     /// The same for the operators' account.
@@ -467,66 +534,77 @@ pub fn replies_to(name: &str) -> String {
     format!("_INBOX.{name}.")
 }
 
-/// The accounts of the hosts' server, for its configuration: those of the site and of its own host,
+/// The accounts of the hosts' server, for its configuration: those of the site, of its own hosts,
 /// and of these others.
 pub(crate) fn hosts(traffic: Traffic<'_>, others: &[OtherHost]) -> Value {
-    let Traffic { of_components, of_own_components, of_site, of_service } = traffic;
-    let [control, data] =
-        [Role::SiteControl, Role::SiteData].map(|role| format!("{}.>", replies(role.name())));
-    let (control, data) = (control.as_str(), data.as_str());
-    let own = HostAccount {
-        name: OWN_HOST,
-        users: [Role::HostControl, Role::HostData].map(|role| role.name().to_owned()),
-        answers: [of_components, of_own_components].concat(),
-        asks: of_site.to_vec(),
-        hands_in: false,
-        replies: data,
+    let Traffic { of_components, of_guests, of_own_components, of_site, of_service } = traffic;
+    let [control, data, guests] = [Role::SiteControl, Role::SiteData, Role::SiteGuests]
+        .map(|role| format!("{}.>", replies(role.name())));
+    let of_kind = |kind, name, users| match kind {
+        HostKind::Site => HostAccount {
+            name,
+            kind,
+            users,
+            answers: of_components.to_vec(),
+            asks: Vec::new(),
+            hands_in: true,
+            replies: &data,
+            own_replies: HOST_REPLIES,
+        },
+        HostKind::Guests => HostAccount {
+            name,
+            kind,
+            users,
+            answers: of_guests.to_vec(),
+            asks: Vec::new(),
+            hands_in: false,
+            replies: &guests,
+            own_replies: HOST_SIGN,
+        },
     };
-    let others = others.iter().map(|OtherHost { name, id, .. }| HostAccount {
-        name,
-        users: [OtherHost::control_user(id), OtherHost::data_user(id)],
-        answers: of_components.to_vec(),
-        asks: Vec::new(),
-        hands_in: true,
-        replies: data,
-    });
-    let hosts: Vec<HostAccount<'_>> = std::iter::once(own).chain(others).collect();
-    let offered = |kind: &str, subject: &str, is_for: &dyn Fn(&HostAccount<'_>) -> bool| {
-        let accounts: Vec<String> =
-            hosts.iter().filter(|host| is_for(host)).map(HostAccount::account).collect();
-        json!({ kind: subject, "accounts": accounts })
+    let own = |kind| {
+        let users = Role::of_own_host(kind).map(|role| role.name().to_owned());
+        of_kind(kind, OWN_HOST, users)
     };
-    let work = [of_components, of_own_components].concat().into_iter();
-    let work =
-        work.map(|subject| offered("stream", subject, &|host| host.answers.contains(&subject)));
-    let questions = of_site.iter();
-    let questions =
-        questions.map(|subject| offered("service", subject, &|host| host.asks.contains(subject)));
-    let told = hosts.iter().filter(|host| host.hands_in);
-    let told = told.map(|host| json!({ "stream": host.told(), "accounts": [host.account()] }));
+    let mut own_host = own(HostKind::Site);
+    own_host.answers.extend(of_own_components);
+    own_host.asks.extend(of_site);
+    own_host.hands_in = false;
+    let others = others
+        .iter()
+        .map(|OtherHost { kind, name, id, .. }| of_kind(*kind, name, OtherHost::users(*kind, id)));
+    let hosts: Vec<HostAccount<'_>> =
+        [own_host, own(HostKind::Guests)].into_iter().chain(others).collect();
+    let answered = [of_components, of_own_components].concat();
     let of_site = [
         (
             "CONTROL",
             json!({
-                "users": [user(Role::SiteControl.name(), &[ALL_ORDERS], &[ALL_HEARTBEATS, control])],
+                "users": [
+                    user(Role::SiteControl.name(), &[ALL_ORDERS], &[ALL_HEARTBEATS, &control]),
+                ],
                 "imports": hosts.iter().flat_map(HostAccount::controlled).collect::<Vec<Value>>(),
             }),
         ),
         (
-            "DATA",
-            json!({
-                "users": [user(
+            DATA,
+            asking(
+                user(
                     Role::SiteData.name(),
-                    &[of_components, of_own_components, &[SERVER_REPLIES, ALL_TOLD]].concat(),
-                    &[of_site, &[ALL_WRITTEN, data]].concat(),
-                )],
-                "exports": work.chain(questions).chain(told).collect::<Vec<Value>>(),
-                "imports": hosts
-                    .iter()
-                    .map(HostAccount::replying)
-                    .chain(hosts.iter().filter_map(HostAccount::writing))
-                    .collect::<Vec<Value>>(),
-            }),
+                    &[&answered[..], &[SERVER_REPLIES, ALL_TOLD]].concat(),
+                    &[of_site, &[ALL_WRITTEN, &data]].concat(),
+                ),
+                (HostKind::Site, &answered, of_site),
+                &hosts,
+            ),
+        ),
+        (
+            GUESTS,
+            asking(
+                user(Role::SiteGuests.name(), of_guests, &[&guests]),
+                (HostKind::Guests, of_guests, &[]),
+                &hosts,
+            ),
         ),
         (
             "OPERATORS",
@@ -549,9 +627,38 @@ pub(crate) fn hosts(traffic: Traffic<'_>, others: &[OtherHost]) -> Value {
     Value::Object(of_site.into_iter().chain(of_hosts).collect())
 }
 
+/// The account in which the site, as this user, asks the hosts of a kind, and is asked by them.
+fn asking(
+    site: Value,
+    (kind, answered, asked): (HostKind, &[&str], &[&str]),
+    hosts: &[HostAccount<'_>],
+) -> Value {
+    let hosts = || hosts.iter().filter(|host| host.kind == kind);
+    let offered = |what: &str, subject: &str, is_for: &dyn Fn(&HostAccount<'_>) -> bool| {
+        let accounts: Vec<String> =
+            hosts().filter(|host| is_for(host)).map(HostAccount::account).collect();
+        json!({ what: subject, "accounts": accounts })
+    };
+    let work = answered
+        .iter()
+        .map(|subject| offered("stream", subject, &|host| host.answers.contains(subject)));
+    let questions = asked
+        .iter()
+        .map(|subject| offered("service", subject, &|host| host.asks.contains(subject)));
+    let told = hosts().filter(|host| host.hands_in);
+    let told = told.map(|host| json!({ "stream": host.told(), "accounts": [host.account()] }));
+    let replies = hosts().map(HostAccount::replying);
+    json!({
+        "users": [site],
+        "exports": work.chain(questions).chain(told).collect::<Vec<Value>>(),
+        "imports": replies.chain(hosts().filter_map(HostAccount::writing)).collect::<Vec<Value>>(),
+    })
+}
+
 /// The account of a host.
 struct HostAccount<'a> {
     name: &'a str,
+    kind: HostKind,
     /// Its users for control and for data.
     users: [String; 2],
     /// Subjects on which the site gives its components work.
@@ -562,35 +669,45 @@ struct HostAccount<'a> {
     hands_in: bool,
     /// Subjects on which they reply to it.
     replies: &'a str,
+    /// Subjects of what the host sends to itself.
+    own_replies: &'static str,
 }
 
 impl HostAccount<'_> {
     fn account(&self) -> String {
-        format!("host.{}", self.name)
+        format!("{}.{}", self.kind.word(), self.name)
     }
 
-    /// What the control account takes over from it, under its name.
+    /// The site's account with which it exchanges work.
+    const fn exchange(&self) -> &'static str {
+        match self.kind {
+            HostKind::Site => DATA,
+            HostKind::Guests => GUESTS,
+        }
+    }
+
+    /// What the control account takes over from it, under its kind and name.
     fn controlled(&self) -> [Value; 2] {
-        let (name, account) = (self.name, self.account());
+        let account = self.account();
         [
             json!({
                 "stream": { "account": account, "subject": HEARTBEATS },
-                "to": format!("sealwire.host.{name}.heartbeat.*"),
+                "to": format!("sealwire.{account}.heartbeat.*"),
             }),
             json!({
                 "service": { "account": account, "subject": ORDERS },
-                "to": format!("sealwire.host.{name}.order.>"),
+                "to": format!("sealwire.{account}.order.>"),
             }),
         ]
     }
 
-    /// What the data account takes over from it: as a stream, because nats-server 2.15.1 does not
-    /// let an account use a service that it gets to know when it reads its files again.
+    /// What the site takes over from it: as a stream, because nats-server 2.15.1 does not let an
+    /// account use a service that it gets to know when it reads its files again.
     fn replying(&self) -> Value {
         json!({ "stream": { "account": self.account(), "subject": self.replies } })
     }
 
-    /// The events that the data account takes over from it, under its name; as a stream, too.
+    /// The events that the site takes over from it, under its name; as a stream, too.
     fn writing(&self) -> Option<Value> {
         self.hands_in.then(|| {
             json!({
@@ -606,14 +723,15 @@ impl HostAccount<'_> {
     }
 
     fn configuration(&self) -> Value {
-        let Self { users: [control, data], answers, asks, hands_in, replies, .. } = self;
-        let of_data =
-            |kind: &str, subject: &str| json!({ kind: { "account": "DATA", "subject": subject } });
-        let work = answers.iter().map(|subject| of_data("stream", subject));
-        let questions = asks.iter().map(|subject| of_data("service", subject));
+        let Self { users: [control, data], answers, asks, hands_in, replies, own_replies, .. } =
+            self;
+        let exchange = self.exchange();
+        let of_site = |kind: &str, subject: &str| json!({ kind: { "account": exchange, "subject": subject } });
+        let work = answers.iter().map(|subject| of_site("stream", subject));
+        let questions = asks.iter().map(|subject| of_site("service", subject));
         let told = hands_in.then(|| {
             json!({
-                "stream": { "account": "DATA", "subject": self.told() },
+                "stream": { "account": exchange, "subject": self.told() },
                 "to": REPLIES_TO_QUESTIONS,
             })
         });
@@ -621,19 +739,17 @@ impl HostAccount<'_> {
         let exports = [
             json!({ "stream": HEARTBEATS, "accounts": ["CONTROL"] }),
             json!({ "service": ORDERS, "accounts": ["CONTROL"] }),
-            json!({ "stream": replies, "accounts": ["DATA"] }),
+            json!({ "stream": replies, "accounts": [exchange] }),
         ];
         let exports = exports.into_iter();
-        let written = writes.iter().map(|it| json!({ "stream": it, "accounts": ["DATA"] }));
+        let written = writes.iter().map(|it| json!({ "stream": it, "accounts": [exchange] }));
         json!({
             "users": [
                 user(control, &[HEARTBEATS, SERVER_REPLIES], &[ORDERS]),
-                // A host sends a message to its own inbox to learn that its subscriptions are
-                // active.
                 user(
                     data,
-                    &[asks.as_slice(), writes, &[replies, HOST_REPLIES]].concat(),
-                    &[answers.as_slice(), &[HOST_REPLIES]].concat(),
+                    &[asks.as_slice(), writes, &[replies, own_replies]].concat(),
+                    &[answers.as_slice(), &[own_replies]].concat(),
                 ),
             ],
             "exports": exports.chain(written).collect::<Vec<Value>>(),
@@ -651,111 +767,4 @@ fn user(name: &str, publishes: &[&str], hears: &[&str]) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_reached_under_the_name_that_its_server_vouches_for() {
-        let subject = "sealwire.host.hall-1.heartbeat.0a1b";
-        let host = HostAddress::of_heartbeat(subject).unwrap();
-        assert_eq!((host.name.as_str(), host.id.as_str()), ("hall-1", "0a1b"));
-        assert_eq!(host.order("workload.start"), "sealwire.host.hall-1.order.0a1b.workload.start");
-        for other in ["runtime.operator.heartbeat.1", "sealwire.host.a.order.1", "", "a.b.c.d.e"] {
-            assert_eq!(HostAddress::of_heartbeat(other), None, "{other}");
-        }
-    }
-
-    /// Whether messages on this subject are among those of the pattern.
-    fn covers(pattern: &str, subject: &str) -> bool {
-        let (mut pattern, mut subject) = (pattern.split('.'), subject.split('.'));
-        loop {
-            match (pattern.next(), subject.next()) {
-                (Some(">"), Some(_)) | (None, None) => return true,
-                (Some(own), Some(other)) if own == "*" || own == other => {}
-                _ => return false,
-            }
-        }
-    }
-
-    #[test]
-    fn events_of_a_host_come_under_its_name_with_their_key() {
-        assert_eq!(writer_of("sealwire.events.of.hall-1.k7"), Some(("hall-1", "k7")));
-        for other in ["sealwire.events.of.hall-1", "sealwire.events.write.k7", ""] {
-            assert_eq!(writer_of(other), None, "{other}");
-        }
-        let answer = answer_to("hall-1", "_INBOX.Ab0.cD1").unwrap();
-        assert_eq!(answer, "sealwire.events.told.hall-1.Ab0.cD1");
-        for reply in ["_INBOX.a", "_INBOX.a.b.c", "_INBOX.*.b", "_INBOX..b", "sealwire.a.b", ""] {
-            assert_eq!(answer_to("hall-1", reply), None, "{reply}");
-        }
-    }
-
-    #[test]
-    fn no_host_has_a_subject_of_control_in_its_data_or_the_account_of_another() {
-        let traffic = Traffic {
-            of_components: &["sealwire.derive.sensors"],
-            of_own_components: &["sealwire.mirror.call"],
-            of_site: &["sealwire.query.>"],
-            of_service: &["sealwire.polling.>"],
-        };
-        let other = |name: &str, id: &str| OtherHost {
-            name: name.to_owned(),
-            id: id.to_owned(),
-            certificates_pem: String::new(),
-        };
-        let accounts = hosts(traffic, &[other("a", "1"), other("b", "2")]);
-        let accounts = accounts.as_object().unwrap();
-        let of_hosts: Vec<_> =
-            accounts.iter().filter(|(name, _)| host_of_account(name).is_some()).collect();
-        assert_eq!(of_hosts.len(), 3);
-        for (name, account) in of_hosts {
-            let [control, data] = account["users"].as_array().unwrap().as_slice() else {
-                panic!("{name} has not two users")
-            };
-            let subjects = |user: &Value, what: &str| -> Vec<String> {
-                serde_json::from_value(user["permissions"][what]["allow"].clone()).unwrap()
-            };
-            for what in ["publish", "subscribe"] {
-                for pattern in subjects(data, what) {
-                    for subject in
-                        ["runtime.operator.heartbeat.1", "runtime.host.1.workload.stop", "_R_.a.b"]
-                    {
-                        assert!(!covers(&pattern, subject), "{name} {what} {pattern}");
-                    }
-                }
-                assert!(!subjects(control, what).iter().any(|it| it.starts_with("sealwire")));
-            }
-            // Only the site's own host may ask the site, and call the mirror's server.
-            for (what, subject) in
-                [("publish", "sealwire.query.own.site"), ("subscribe", "sealwire.mirror.call")]
-            {
-                let may = subjects(data, what).iter().any(|pattern| covers(pattern, subject));
-                assert_eq!(may, host_of_account(name) == Some(OWN_HOST), "{name} {subject}");
-            }
-            // What another host hands in comes under its own name, and it hears its own answers.
-            let imports = account["imports"].as_array().unwrap();
-            let written =
-                accounts["DATA"]["imports"].as_array().unwrap().iter().find(|import| {
-                    import["stream"] == json!({ "account": name, "subject": WRITTEN })
-                });
-            let told = imports.iter().find(|import| import["to"] == REPLIES_TO_QUESTIONS);
-            let host = host_of_account(name).unwrap();
-            if host == OWN_HOST {
-                assert_eq!((written, told), (None, None));
-            } else {
-                assert_eq!(written.unwrap()["to"], format!("sealwire.events.of.{host}.*"));
-                let subject = format!("sealwire.events.told.{host}.*.*");
-                assert_eq!(told.unwrap()["stream"]["subject"], subject);
-            }
-            // It hears what is its own or the site's, and shows itself to the site alone.
-            for import in imports {
-                let from = import.get("stream").or_else(|| import.get("service")).unwrap();
-                assert_eq!(from["account"], "DATA");
-            }
-            for export in account["exports"].as_array().unwrap() {
-                let accounts = export["accounts"].as_array().unwrap().as_slice();
-                assert!(accounts == ["CONTROL"] || accounts == ["DATA"], "{export}");
-            }
-        }
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ pub mod sandbox;
 pub mod supervise;
 pub mod wash_host;
 
-pub use accounts::{Credentials, HostAddress, OnDevices, OtherHost, Password, Traffic};
+pub use accounts::{Credentials, HostAddress, HostKind, OnDevices, OtherHost, Password, Traffic};
 pub use ca::{Authority, Identity};
 pub use find::{FindError, find};
 pub use log::Log;

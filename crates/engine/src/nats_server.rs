@@ -212,5 +212,6 @@ fn start(name: &'static str, program: PathBuf, folder: &Path) -> Start {
         environment: Vec::new(),
         folder: folder.to_owned(),
         log: folder.join("nats-server.log"),
+        gives_way: false,
     }
 }

@@ -11,7 +11,7 @@ use data_encoding::BASE64;
 use serde_json::json;
 
 use crate::{
-    accounts::Role,
+    accounts::{HostKind, Role},
     ca::{Authority, CredentialError, Identity},
     environment,
     supervise::Start,
@@ -19,7 +19,11 @@ use crate::{
 
 /// Name of the host, as people see it.
 pub const NAME: &str = "wash host";
-/// Group of the host that the site itself starts.
+/// Name of the host for users' processors, as people see it.
+pub const GUESTS: &str = "wash host for processors";
+/// Group of a host that is for processors alone.
+pub const GUESTS_GROUP: &str = "guests";
+/// Group of other hosts.
 pub const GROUP: &str = "default";
 /// Where the host looks for what it shows to registries, below its folder: in its home.
 const LOGINS: (&str, &str) = ("home/.docker", "config.json");
@@ -39,6 +43,9 @@ pub const CORE_INSTANCES_OF_A_CALL: usize = 3;
 pub const MESSAGES_MAX: usize = 8;
 /// Largest memory of one instance.
 const HEAP_MEMORY: &str = "64MiB";
+/// Largest memory of all instances of processors together: that of as many as process messages at
+/// the same time. A component with many memories gets no more.
+const GUESTS_MEMORY: &str = "512MiB";
 
 /// With RUST_BACKTRACE set, as developers have it, the host captures backtraces for errors that it
 /// creates and drops at every request, at 5 ms each. This setting leaves only the backtraces of
@@ -100,14 +107,15 @@ pub struct Identities {
 }
 
 impl Identities {
-    /// Those of the site's own host, for one run.
+    /// Those of the site's own host of this kind, for one run.
     ///
     /// # Errors
     /// No certificate can be made.
-    pub fn of_own_host(authority: &Authority) -> Result<Self, CredentialError> {
+    pub fn of_own_host(authority: &Authority, kind: HostKind) -> Result<Self, CredentialError> {
+        let [control, data] = Role::of_own_host(kind);
         Ok(Self {
-            control: Certified::from(&Role::HostControl.identity(authority)?),
-            data: Certified::from(&Role::HostData.identity(authority)?),
+            control: Certified::from(&control.identity(authority)?),
+            data: Certified::from(&data.identity(authority)?),
         })
     }
 }
@@ -139,6 +147,9 @@ impl fmt::Debug for PullsFrom {
 /// Configuration of a start.
 #[derive(Debug)]
 pub struct Config<'a> {
+    /// What the host runs. One for processors has limits of its own, calls nobody, and gives way to
+    /// the rest of the machine.
+    pub kind: HostKind,
     /// Host name in logs and heartbeats.
     pub name: &'a str,
     /// Group of the host, as its heartbeats name it.
@@ -151,8 +162,8 @@ pub struct Config<'a> {
     pub identities: &'a Identities,
     /// Where it pulls images.
     pub pulls_from: &'a PullsFrom,
-    /// Address at which the host answers HTTP.
-    pub http: SocketAddr,
+    /// Address at which the host's components answer HTTP, if there is one.
+    pub http: Option<SocketAddr>,
     /// The host's own folder, for log, image cache and certificates.
     pub folder: &'a Path,
     /// Whether a component calls a server on another machine.
@@ -191,8 +202,6 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         nats.into(),
         "--nats-connect-timeout".into(),
         LOOKS_FOR.into(),
-        "--http-addr".into(),
-        config.http.to_string().into(),
         "--oci-cache-dir".into(),
         IMAGES.into(),
         "--core-instances".into(),
@@ -200,6 +209,14 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
         "--default-heap-memory".into(),
         HEAP_MEMORY.into(),
     ];
+    if let Some(http) = config.http {
+        arguments.extend(["--http-addr".into(), http.to_string().into()]);
+    }
+    if config.kind == HostKind::Guests {
+        let limits = ["--max-guest-memory", GUESTS_MEMORY, "--guest-memory-mode", "enforce"];
+        let sockets = ["--socket-egress", "enforce"];
+        arguments.extend(limits.into_iter().chain(sockets).map(OsString::from));
+    }
     let put = |name: &str, pem: &[u8]| durable::replace(&config.folder.join(name), pem);
     put("ca.pem", config.server_ca_pem.as_bytes())?;
     let Identities { control, data } = config.identities;
@@ -238,10 +255,14 @@ pub fn prepare(program: PathBuf, config: &Config<'_>) -> io::Result<Start> {
     let seconds = if config.calls_servers { CALL_SECONDS } else { COMPUTE_SECONDS };
     let environment = ENVIRONMENT.into_iter().chain([(DELIVER_TIMEOUT, seconds)]).collect();
     Ok(Start {
-        name: NAME,
+        name: match config.kind {
+            HostKind::Site => NAME,
+            HostKind::Guests => GUESTS,
+        },
         program,
         arguments,
         environment,
+        gives_way: config.kind == HostKind::Guests,
         folder: config.folder.to_owned(),
         log: config.folder.join("wash-host.log"),
     })
@@ -256,7 +277,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("images/of-an-earlier-registry");
         fs::create_dir_all(&image).unwrap();
-        let identities = Identities::of_own_host(&Authority::new().unwrap()).unwrap();
+        let authority = Authority::new().unwrap();
+        let identities = Identities::of_own_host(&authority, HostKind::Site).unwrap();
         let pulls_from = PullsFrom {
             registry: String::from("plant.example:5000"),
             in_clear_text: false,
@@ -264,13 +286,14 @@ mod tests {
             token: Some(String::from("pts_secret")),
         };
         let config = Config {
+            kind: HostKind::Site,
             name: "site",
             group: GROUP,
             nats: "plant.example:4223",
             server_ca_pem: "pem",
             identities: &identities,
             pulls_from: &pulls_from,
-            http: SocketAddr::from(([127, 0, 0, 1], 1)),
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 1))),
             folder: folder.path(),
             calls_servers: true,
             servers_ca: Some(b"pem"),
@@ -294,5 +317,14 @@ mod tests {
         let logins = fs::read_to_string(folder.path().join("home/.docker/config.json")).unwrap();
         let login = BASE64.encode(b"host:pts_secret");
         assert_eq!(logins, format!(r#"{{"auths":{{"plant.example:5000":{{"auth":"{login}"}}}}}}"#));
+        assert!(!start.gives_way && !words.contains(&"--max-guest-memory"));
+
+        let config = Config { kind: HostKind::Guests, http: None, ..config };
+        let start = prepare(PathBuf::from("wash"), &config).unwrap();
+        let words: Vec<_> = start.arguments.iter().map(|word| word.to_str().unwrap()).collect();
+        assert!(start.gives_way && !words.contains(&"--http-addr"), "{words:?}");
+        let limits =
+            "--max-guest-memory 512MiB --guest-memory-mode enforce --socket-egress enforce";
+        assert!(words.join(" ").contains(limits), "{words:?}");
     }
 }

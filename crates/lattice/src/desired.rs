@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU16, ops::Range, sync::Arc};
 
+use engine::wash_host::GUESTS_GROUP;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use toml::Spanned;
 
@@ -341,6 +342,9 @@ impl Desired {
         if deployment.workload.is_for_own_host() {
             return Err(String::from("it runs on the site's own host alone, so it has no group"));
         }
+        if group == GUESTS_GROUP {
+            return Err(format!("the hosts of the group {group} run users' processors alone"));
+        }
         let is_group = (1..=Self::GROUP_CHARS_MAX).contains(&group.chars().count())
             && !group.chars().any(char::is_control);
         let max = Self::GROUP_CHARS_MAX;
@@ -536,6 +540,7 @@ mod tests {
             ("[component.reader]\ncolour = 1", "line 2: unknown field `colour`, expected one of"),
             ("[component.gate]\ngroup = \"hall\"", "line 2: it runs on the site's own host alone"),
             ("[component.reader]\ngroup = \"\"", "line 2: a group is a name of 1 to 64"),
+            ("[component.reader]\ngroup = \"guests\"", "line 2: the hosts of the group guests run"),
             ("[component.gate.config]\na = \"b\"", "line 2: `gate` has no configuration"),
             ("[component.reader.config]\ndigest = \"b\"", "line 2: the site itself says what"),
             ("[component.reader.config]\n\"a b\" = \"c\"", "line 2: a key has 1 to 64 of"),

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use engine::{HostAddress, accounts::OWN_HOST};
+use engine::{
+    HostAddress, HostKind,
+    accounts::OWN_HOST,
+    wash_host::{GROUP, GUESTS_GROUP},
+};
 use serde::Deserialize;
 
 /// Longest id of a host in bytes. It is a part of subjects.
@@ -11,18 +15,16 @@ const ID_BYTES_MAX: usize = 64;
 const NAME_CHARS_MAX: usize = 64;
 /// Longest registry of a host in characters: a DNS name and a port.
 const REGISTRY_CHARS_MAX: usize = 260;
-/// The group of a host that names none.
-const DEFAULT_GROUP: &str = "default";
 
-/// Who a host is: a name for which the bus vouches, and an id that is new at each start.
+/// Who a host is: kind and name, for which the bus vouches, and an id that is new at each start.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct HostId(HostAddress);
 
 impl HostId {
-    /// The host of this name and id, unless the id could be more than one level of a subject.
+    /// The host of this kind, name and id, unless the id could be more than one level of a subject.
     #[must_use]
-    pub fn new(name: &str, id: &str) -> Option<Self> {
-        Self::of(HostAddress { name: name.to_owned(), id: id.to_owned() })
+    pub fn new(kind: HostKind, name: &str, id: &str) -> Option<Self> {
+        Self::of(HostAddress { kind, name: name.to_owned(), id: id.to_owned() })
     }
 
     /// The host that sent the heartbeat on this subject.
@@ -43,7 +45,13 @@ impl HostId {
         &self.0.name
     }
 
-    /// Whether it is the host that the site itself starts.
+    /// What it runs.
+    #[must_use]
+    pub const fn kind(&self) -> HostKind {
+        self.0.kind
+    }
+
+    /// Whether it is one of the hosts that the site itself starts.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.0.name == OWN_HOST
@@ -96,7 +104,13 @@ impl Heartbeat {
         };
         // What another host calls itself is its own affair.
         let name = if id.is_own() { short(&hostname) } else { id.0.name.clone() };
-        let group = labels.get("hostgroup").map_or(DEFAULT_GROUP, String::as_str);
+        let group = labels.get("hostgroup").map_or(GROUP, String::as_str);
+        // The bus knows who is for guests, and nobody else gets their work.
+        let group = match id.kind() {
+            HostKind::Guests => GUESTS_GROUP,
+            HostKind::Site if group == GUESTS_GROUP => GROUP,
+            HostKind::Site => group,
+        };
         Some(Self { id, name, group: short(group), registry })
     }
 }
@@ -113,26 +127,28 @@ mod tests {
 
     #[test]
     fn a_heartbeat_is_of_the_host_on_whose_subject_it_comes_or_is_none() {
-        let parse = |id: &str, json: &str| {
-            Heartbeat::parse(&format!("sealwire.host.{id}"), json.as_bytes())
-        };
+        let parse =
+            |id: &str, json: &str| Heartbeat::parse(&format!("sealwire.{id}"), json.as_bytes());
         let json = r#"{"id":"another","hostname":"plant\n2","friendlyName":"odd-bird-1",
             "environment":"plant.example:5000","labels":{"hostgroup":"guests"},
             "workloadCount":"3","version":"2.10.3"}"#;
-        let heartbeat = parse("@site.heartbeat.0c4e-1", json).unwrap();
-        assert!(heartbeat.id == HostId::new(OWN_HOST, "0c4e-1").unwrap() && heartbeat.id.is_own());
+        let heartbeat = parse("guests.@site.heartbeat.0c4e-1", json).unwrap();
+        let own = HostId::new(HostKind::Guests, OWN_HOST, "0c4e-1").unwrap();
+        assert!(heartbeat.id == own && own.is_own());
         let Heartbeat { name, group, registry, .. } = heartbeat;
         let shown = [name.as_str(), group.as_str(), registry.as_str()];
         assert_eq!(shown, ["plant2", "guests", "plant.example:5000"]);
-        let other = parse("hall-1.heartbeat.a", r#"{"environment":"[fd00::1]:1"}"#).unwrap();
+        // Only the bus can say that a host is for guests.
+        assert_eq!(parse("host.hall-1.heartbeat.a", json).unwrap().group, "default");
+        let other = parse("host.hall-1.heartbeat.a", r#"{"environment":"[fd00::1]:1"}"#).unwrap();
         assert_eq!((other.name.as_str(), other.group.as_str()), ("hall-1", "default"));
         assert!(!other.id.is_own());
         let long = "x".repeat(65);
         for id in ["", "a.b", "a b", ">", "*", "\u{e9}", long.as_str()] {
-            assert_eq!(parse(&format!("hall-1.heartbeat.{id}"), json), None, "{id}");
+            assert_eq!(parse(&format!("host.hall-1.heartbeat.{id}"), json), None, "{id}");
         }
         for json in ["{", "{}", r#"{"environment":""}"#, r#"{"environment":"a/b"}"#] {
-            assert_eq!(parse("hall-1.heartbeat.a", json), None, "{json}");
+            assert_eq!(parse("host.hall-1.heartbeat.a", json), None, "{json}");
         }
     }
 }

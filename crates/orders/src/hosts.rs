@@ -10,7 +10,7 @@ use access::{
     ApiTokenError, Host, HostError, Hosts, Revocation, Scope, TokenDescription,
     sensors::CredentialName, token_of_host,
 };
-use engine::{Authority, Identity, OtherHost, ca::CredentialError};
+use engine::{Authority, HostKind, Identity, OtherHost, ca::CredentialError};
 use ledger::{AppendError, AppendKey, Batch};
 use model::{Event, Timestamp, action};
 use tlog::Hash;
@@ -52,7 +52,7 @@ impl HostOrders {
     /// host before it is let in.
     pub(crate) async fn add(
         &self,
-        (name, writes): (CredentialName, bool),
+        (name, kind, writes): (CredentialName, HostKind, bool),
         actor: &str,
         now: Timestamp,
     ) -> Result<(u64, HostSecrets), HostOrderError> {
@@ -64,8 +64,9 @@ impl HostOrders {
         let made = work::blocking(Arc::clone(&lock), move || {
             let authority = Authority::kept(&key_file)?;
             let holder = holder.as_str();
-            let control = Identity::alone(holder, &OtherHost::control_user(&user))?;
-            let data = Identity::alone(holder, &OtherHost::data_user(&user))?;
+            let [control, data] = OtherHost::users(kind, &user);
+            let control = Identity::alone(holder, &control)?;
+            let data = Identity::alone(holder, &data)?;
             Ok::<_, CredentialError>((authority.pem(), control, data))
         });
         let (server_ca, control, data) = made.await.map_err(HostOrderError::Panicked)??;
@@ -80,9 +81,14 @@ impl HostOrders {
         let (_leaf, registry_token) = self.tokens.create(token, actor).await?;
         let sha256 =
             |identity: &Identity| hex::encode(Hash::sha256(identity.certificate_der()).as_bytes());
+        let guests = kind == HostKind::Guests;
         let words = format!(
             "host {name} added{}: its certificates have the SHA-256 {} for control and {} for data",
-            if writes { ", whose components may hand in events" } else { "" },
+            match (guests, writes) {
+                (true, _) => " for users' processors",
+                (false, true) => ", whose components may hand in events",
+                (false, false) => "",
+            },
             sha256(&control),
             sha256(&data)
         );
@@ -90,6 +96,7 @@ impl HostOrders {
         let host = Host {
             name: name.clone(),
             id,
+            guests,
             certificates_pem: [control.certificate_pem(), data.certificate_pem()].concat(),
             added_at: now,
         };

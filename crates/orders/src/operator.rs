@@ -20,6 +20,7 @@ use access::{
     sensors::{Book, SensorCredentials},
 };
 use data_dir::retention::{Retention, RetentionError};
+use engine::HostKind;
 use futures::future::BoxFuture;
 use ledger::{
     AppendError, Batch, EraseError, Erasure, Hold, KeyError, KeyFiles, LeafRanges, Ledger,
@@ -344,8 +345,11 @@ impl Operator {
             Order::Credentials => {
                 Ok(Done::Credentials { credentials: self.credentials().look(Book::describe) })
             }
-            Order::AddHost { name, writes, actor } => {
-                let (leaf, secrets) = self.hosts.add((name, writes), &by(actor), now).await?;
+            Order::AddHost { name, guests, writes, actor } => {
+                let kind = if guests { HostKind::Guests } else { HostKind::Site };
+                // Processors hand in nothing.
+                let host = (name, kind, writes && !guests);
+                let (leaf, secrets) = self.hosts.add(host, &by(actor), now).await?;
                 Ok(Done::AddHost { leaf, secrets })
             }
             Order::RemoveHost { name, actor } => {

@@ -225,6 +225,9 @@ pub enum Order {
     AddHost {
         /// Name of the new host.
         name: CredentialName,
+        /// Whether it runs users' processors, and nothing else.
+        #[serde(default)]
+        guests: bool,
         /// Whether its components may hand in events.
         #[serde(default)]
         writes: bool,

@@ -728,6 +728,8 @@ pub(crate) struct SimulateArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct RunEngineArguments {
+    #[arg(long)]
+    pub(crate) gives_way: bool,
     pub(crate) parent: i32,
     pub(crate) folder: PathBuf,
     pub(crate) program: PathBuf,

@@ -61,9 +61,9 @@ fn export(folder: &Path) -> Result<()> {
 fn manifests(arguments: ManifestsArguments) -> Result<()> {
     let ManifestsArguments { registry, pull_secret, group, replicas, processors, data_dir } =
         arguments;
-    let processors = processors.as_deref().map(processors::read).transpose()?.unwrap_or_default();
+    let processors = processors.as_deref().map(processors::read).transpose()?;
     let cluster = Cluster { registry, pull_secret, group, replicas };
-    let manifests = site::manifests(&data_dir, &components::all(), &processors, &cluster)?;
+    let manifests = site::manifests(&data_dir, &components::all(), processors.as_ref(), &cluster)?;
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": manifests });
     serde_json::to_string_pretty(&list)?.lines().for_each(output::json);
     Ok(())

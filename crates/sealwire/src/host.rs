@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use data_dir::RunFile;
 use durable::Lock;
-use engine::{Change, Engine, find, release, sandbox, wash_host};
+use engine::{Change, Engine, HostKind, find, release, sandbox, wash_host};
 use orders::{Done, Order, order::AddressedOrder};
 use serde_json::json;
 use tls::HostName;
@@ -44,19 +44,23 @@ pub(crate) fn run(arguments: HostArguments) -> Result<()> {
 
 /// Creates the file first, so that no host is let in whose secrets are lost.
 fn add(arguments: AddArguments) -> Result<()> {
-    let AddArguments { name, writes, output, reach, ca, site, actor: Actor { actor } } = arguments;
+    let AddArguments { name, writes, guests, output, reach, ca, site, actor } = arguments;
+    let Actor { actor } = actor;
     let OrderArguments { data_dir, key_file, log, json } = site;
     let places = places(&data_dir, reach.as_ref(), ca.as_deref())?;
     let path = output.unwrap_or_else(|| PathBuf::from(format!("{name}.json")));
     let cannot = || format!("cannot create {}", path.display());
     let mut options = durable::private_file();
     let mut file = options.write(true).create_new(true).open(&path).with_context(cannot)?;
-    let order = AddressedOrder { log, order: Order::AddHost { name: name.clone(), writes, actor } };
+    let order = Order::AddHost { name: name.clone(), guests, writes, actor };
+    let order = AddressedOrder { log, order };
     let given = log::carry_out(&data_dir, key_file, order).and_then(|done| {
         let Done::AddHost { leaf, secrets } = done else {
             bail!("the site answers something else: is it of another version?");
         };
-        Ticket::new(name.as_str(), places, secrets).write(&mut file).with_context(cannot)?;
+        Ticket::new((name.as_str(), guests), places, secrets)
+            .write(&mut file)
+            .with_context(cannot)?;
         durable::sync_folder_of(&path).with_context(cannot)?;
         Ok(leaf)
     });
@@ -124,10 +128,15 @@ fn host(arguments: &RunArguments) -> Result<()> {
     if !sandbox::is_available() {
         note("this kernel has no Landlock: the engine runs with all rights of this account");
     }
-    let http = free(arguments.http_port)?;
+    let (kind, group, http) = if ticket.guests {
+        (HostKind::Guests, wash_host::GUESTS_GROUP, None)
+    } else {
+        (HostKind::Site, arguments.group.as_str(), Some(free(arguments.http_port)?))
+    };
     let config = wash_host::Config {
+        kind,
         name: arguments.name.as_ref().unwrap_or(&ticket.name),
-        group: &arguments.group,
+        group,
         nats: &ticket.nats,
         server_ca_pem: &ticket.server_ca,
         identities: &ticket.identities(),

@@ -248,9 +248,12 @@ fn words(done: &Done) -> String {
             String::from("there is no host on another machine: `sealwire host add` adds one")
         }
         Done::Hosts { hosts } => {
-            let line =
-                |host: &access::Host| format!("{:<52}{}\n", host.name.as_str(), host.added_at);
-            format!("{:<52}{}\n", "name", "since") + &hosts.iter().map(line).collect::<String>()
+            let line = |host: &access::Host| {
+                let runs = if host.guests { "processors" } else { "components" };
+                format!("{:<52}{runs:<12}{}\n", host.name.as_str(), host.added_at)
+            };
+            format!("{:<52}{:<12}{}\n", "name", "runs", "since")
+                + &hosts.iter().map(line).collect::<String>()
         }
         Done::Deploy { .. }
         | Done::Deployment { .. }

@@ -39,6 +39,8 @@ pub struct Connections {
     pub control: Client,
     /// Connection to the account of the components that run on the hosts.
     pub data: Client,
+    /// Connection to the account of users' processors.
+    pub guests: Client,
     /// Connection to the system account of the devices' server.
     pub door: Client,
     /// Connection to the account of the applications on the devices' server.

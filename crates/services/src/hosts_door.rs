@@ -1,17 +1,17 @@
 //! Lets hosts on other machines in: whoever is among the site's hosts, and nobody who was removed.
-//! It also counts what the hosts' server refused to hosts.
+//! Beside it, what the hosts' server refuses to hosts and their components is counted.
 //!
 //! The server lets in by its files, so each change is written there, and the server reads them
 //! again: it then ends the connections of those who are not in them.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use access::{
     Hosts,
     sensors::{Refusal, SensorCredentials},
 };
 use engine::{
-    Authority, OtherHost, Reload,
+    Authority, HostKind, OtherHost, Reload,
     accounts::{OWN_HOST, host_of_account},
     nats_server::ForHosts,
 };
@@ -59,6 +59,7 @@ impl HostsServer {
         let names = [self.address.clone()].into_iter().chain(served).collect();
         let identity = self.authority.server(names).map_err(io::Error::other)?;
         let others = self.hosts.all().into_iter().map(|host| OtherHost {
+            kind: if host.guests { HostKind::Guests } else { HostKind::Site },
             name: host.name.into(),
             id: host.id,
             certificates_pem: host.certificates_pem,
@@ -67,17 +68,13 @@ impl HostsServer {
     }
 }
 
-/// Keeps that server's files current, and counts refusals.
+/// Keeps that server's files current.
 #[derive(Debug)]
 pub struct HostsDoor {
     /// The server.
     pub server: HostsServer,
     /// Has the server read its files again.
     pub reload: Reload,
-    /// What the server writes into its log.
-    pub server_log: mpsc::Receiver<String>,
-    /// Counts refusals, with those of devices.
-    pub refusals: SensorCredentials,
 }
 
 impl Service for HostsDoor {
@@ -85,7 +82,7 @@ impl Service for HostsDoor {
     type Error = io::Error;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), io::Error> {
-        let Self { server, reload, mut server_log, refusals } = self;
+        let Self { server, reload } = self;
         let mut changed = server.changed.clone();
         let mut served = server.served.clone();
         let server = Arc::new(server);
@@ -95,12 +92,6 @@ impl Service for HostsDoor {
                 () = shutdown.cancelled() => return Ok(()),
                 Ok(()) = changed.changed() => {}
                 () = replaced(&mut served) => {}
-                Some(line) = server_log.recv() => {
-                    if let Some(refusal) = refusal(&line) {
-                        refusals.refused(refusal, clock::now());
-                    }
-                    continue;
-                }
             }
             let writing = Arc::clone(&server);
             let written = work::blocking((), move || writing.write()).await;
@@ -128,18 +119,52 @@ async fn replaced(served: &mut Option<Served>) {
     std::future::pending::<()>().await;
 }
 
+/// Counts what the hosts' server refused to hosts and to the components on them.
+#[derive(Debug)]
+pub struct HostsRefusals {
+    /// What the server writes into its log.
+    pub server_log: mpsc::Receiver<String>,
+    /// Counts refusals, with those of devices.
+    pub refusals: SensorCredentials,
+}
+
+impl Service for HostsRefusals {
+    const NAME: &'static str = "refusals to hosts";
+    type Error = Infallible;
+
+    async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let Self { mut server_log, refusals } = self;
+        while let Some(Some(line)) = shutdown.run_until_cancelled(server_log.recv()).await {
+            if let Some(refusal) = refusal(&line) {
+                refusals.refused(refusal, clock::now());
+            }
+        }
+        // The log ends with the server, and that with the site.
+        shutdown.cancelled().await;
+        Ok(())
+    }
+}
+
 /// What a line of the server's log says that a host was refused.
 fn refusal(line: &str) -> Option<Refusal> {
     let told = Told::parse(line)?;
-    let who = match told.account().and_then(host_of_account) {
-        Some(OWN_HOST) => String::from("the site's own host"),
-        Some(name) => format!("host {name}"),
+    let host = told.account().and_then(host_of_account);
+    let who = match host {
+        Some((HostKind::Site, OWN_HOST)) => String::from("the site's own host"),
+        Some((HostKind::Guests, OWN_HOST)) => String::from("a processor"),
+        Some((HostKind::Site, name)) => format!("host {name}"),
+        Some((HostKind::Guests, name)) => format!("a processor on host {name}"),
         None => format!("a host at {}", told.host()),
     };
-    let advice = if told.is_without_tls() {
-        "nothing, if it was removed; otherwise add it with `sealwire host add`"
-    } else {
-        "look at what runs there: a stock host wants nothing else"
+    let advice = match host {
+        None if told.is_without_tls() => {
+            "nothing, if it was removed; otherwise add it with `sealwire host add`"
+        }
+        Some((HostKind::Guests, _)) => {
+            "find out which one it is, and list it no more: \
+             a processor that keeps to docs/processors.md wants nothing else"
+        }
+        _ => "look at what runs there: a stock host wants nothing else",
     };
     Some(Refusal::new(&who, &told.why(), advice))
 }
@@ -161,6 +186,11 @@ mod tests {
                 r#"127.0.0.1:5 - cid:9 - "v2:py" - "host.@site/user:host-data.sealwire" - Subscription Violation - Subject "a", SID 1"#,
                 "the site's own host",
                 "it may not hear `a` (from 127.0.0.1 by NATS)",
+            ),
+            (
+                r#"127.0.0.1:5 - cid:9 - "guests.@site/user:guests-data.sealwire" - Publish Violation - Subject "runtime.host.1.workload.stop""#,
+                "a processor",
+                "it may not publish to `runtime.host.1.workload.stop` (from 127.0.0.1 by NATS)",
             ),
             (
                 "10.0.0.7:5 - cid:16 - TLS handshake error: tls: failed to verify certificate: x509: unknown (CN=hall-2)",

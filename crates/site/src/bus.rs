@@ -35,12 +35,8 @@ use crate::{
 pub(crate) const FOLDER: &str = "nats";
 /// Subjects on the hosts' server, and who answers them.
 const TRAFFIC: Traffic<'_> = Traffic {
-    of_components: &[
-        derive::SUBJECT,
-        processing::SUBJECTS,
-        submission::SUBJECT,
-        lattice::rollout::SUBJECTS,
-    ],
+    of_components: &[derive::SUBJECT, submission::SUBJECT, lattice::rollout::SUBJECTS],
+    of_guests: &[processing::SUBJECTS],
     of_own_components: &[mirror::SUBJECT],
     of_site: &[model::query::SUBJECT, submission::FORWARDED],
     of_service: &[polling_service::ALL_SUBJECTS],
@@ -60,7 +56,7 @@ pub(crate) struct Listening {
 pub(crate) struct Bus {
     pub(crate) connections: Connections,
     pub(crate) servers: [Engine; 2],
-    /// Makes the certificates of the site's own host and of operators.
+    /// Makes the certificates of the site's own hosts and of operators.
     pub(crate) authority: Authority,
     /// Certificate in PEM of the authority that made the hosts' server's.
     pub(crate) server_ca_pem: String,
@@ -113,6 +109,7 @@ pub(crate) async fn start(
     let of_server = kept.as_ref().unwrap_or(&authority);
     let control = Credentials::for_control(of_server, &authority).map_err(no_credentials)?;
     let data = Credentials::for_data(of_server, &authority).map_err(no_credentials)?;
+    let guests = Credentials::for_guests(of_server, &authority).map_err(no_credentials)?;
     let service = Credentials::for_service(of_server, &authority).map_err(no_credentials)?;
     let server_ca_pem = of_server.pem();
 
@@ -182,10 +179,11 @@ pub(crate) async fn start(
         };
         let control = connect(&mut hosts_server, async || dial(&control).await).await?;
         let data = connect(&mut hosts_server, async || dial(&data).await).await?;
+        let guests = connect(&mut hosts_server, async || dial(&guests).await).await?;
         let operators = connect(&mut hosts_server, async || dial(&service).await).await?;
-        Ok((control, data, operators))
+        Ok((control, data, guests, operators))
     };
-    let ((door, devices, pushing, applications), (control, data, operators)) =
+    let ((door, devices, pushing, applications), (control, data, guests, operators)) =
         try_join!(to_devices, to_hosts).map_err(UpError::machine)?;
     Ok(Bus {
         connections: Connections {
@@ -195,6 +193,7 @@ pub(crate) async fn start(
             applications,
             control,
             data,
+            guests,
             operators,
             dropped,
         },

@@ -1,4 +1,4 @@
-//! A host with components, and what it needs: a log for the registry, both servers of the bus, and
+//! Hosts with components, and what they need: a log for the registry, both servers of the bus, and
 //! the engines, as a site has them. Without anybody who asks the components.
 
 use std::{path::Path, time::Duration};
@@ -6,8 +6,8 @@ use std::{path::Path, time::Duration};
 use access::Gate;
 use async_nats::Client;
 use data_dir::DataDir;
-use engine::{Change, Engine, Log, find, release, wash_host};
-use lattice::{Deployment, Standing, Workload};
+use engine::{Change, HostKind, Log, find, release};
+use lattice::{Deployment, Standing};
 use ledger::{Ledger, Writer};
 use orders::{Operator, SiteLog};
 use registry::{Image, Parts, Readers, Registry, no_room};
@@ -17,31 +17,32 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     bus,
     config::REGISTRY_PLACES,
-    error::{EngineError, UpError, no_registry},
-    own_host,
+    error::{UpError, no_registry},
+    own_host::{self, OwnHosts},
     part::Part,
     ports::{LOOPBACK, reserve},
     start_files::ledger_stopped,
-    workloads,
 };
 
 /// Changes of engines that nobody has heard yet.
 const CHANGES_MAX: usize = 16;
 
-/// A host with components.
+/// A host with components of the site, one with processors, or both.
 pub(crate) struct HostAlone {
     /// The log.
     pub(crate) ledger: Ledger,
     /// Carries out orders to it.
     pub(crate) operator: Operator,
-    /// What the host is to run.
+    /// What the hosts are to run.
     pub(crate) want: watch::Sender<Vec<Deployment>>,
-    /// The connection on which the components are asked.
+    /// The connection on which components of the site are asked.
     pub(crate) data: Client,
+    /// That on which processors are.
+    pub(crate) guests: Client,
     /// What runs where.
     pub(crate) standing: watch::Receiver<Standing>,
-    /// Output of the host.
-    pub(crate) host_log: Log,
+    /// Output of the host for processors, if there is one.
+    pub(crate) guests_log: Option<Log>,
     /// Services that stop before the engines do.
     pub(crate) services: Part,
     engines: Part,
@@ -50,15 +51,16 @@ pub(crate) struct HostAlone {
 }
 
 impl HostAlone {
-    /// Starts a host on a site's folder. Creates the log if there is none. `wanted` says what runs
-    /// of the images.
+    /// Starts a host of each kind on a site's folder. Creates the log if there is none. `wanted`
+    /// says what runs of the images.
     ///
     /// # Errors
     /// The folder or the log cannot be used, or an engine does not start.
     pub(crate) async fn start(
         folder: &Path,
+        kinds: &[HostKind],
         images: Vec<Image>,
-        wanted: impl FnOnce(&DataDir) -> Result<Vec<Workload>, UpError>,
+        wanted: impl FnOnce(&DataDir) -> Result<Vec<Deployment>, UpError>,
     ) -> Result<Self, UpError> {
         let data_dir = DataDir::open(folder, None).map_err(UpError::folder)?;
         let nats_server = find(&release::NATS_SERVER, &|_line| {}).map_err(UpError::machine)?;
@@ -84,7 +86,7 @@ impl HostAlone {
             let supervised = server.supervise(changes.clone(), engines.stop.clone());
             engines.run_unfailing("nats-server", supervised);
         }
-        let Connections { control, data, .. } = bus.connections;
+        let Connections { control, data, guests, .. } = bus.connections;
 
         let parts = Parts {
             images,
@@ -94,8 +96,7 @@ impl HostAlone {
         };
         let (registry, port_of_registry) = Registry::bind(parts).await.map_err(no_registry)?;
         services.run(registry.cleaning());
-        let wanted = wanted(&data_dir)?.into_iter().map(workloads::everywhere).collect();
-        let (want, watch_wanted) = watch::channel(wanted);
+        let (want, watch_wanted) = watch::channel(wanted(&data_dir)?);
         let (tell_standing, standing) = watch::channel(Standing::default());
         let stop = services.stop.clone();
         let (hosts_changes, mut hosts_changed) = mpsc::channel(CHANGES_MAX);
@@ -117,26 +118,31 @@ impl HostAlone {
             (port_of_registry.into_listener(), registry.router(Readers::Anyone));
         let serving = http_server::serve(REGISTRY_PLACES, listener, router, no_room, stop);
         services.run_unfailing("the component registry", serving);
-        let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
-        let server = own_host::Server {
-            address: bus.hosts,
-            authority: &bus.authority,
-            ca_pem: &bus.server_ca_pem,
+        let hosts = OwnHosts {
+            program: wash,
+            data_dir: &data_dir,
+            server: own_host::Server {
+                address: bus.hosts,
+                authority: &bus.authority,
+                ca_pem: &bus.server_ca_pem,
+            },
+            registry: &registry,
+            changes,
         };
-        let at = (port.address(), None);
-        let start = own_host::prepare(wash, &data_dir, &server, &registry, at)?;
-        drop(port);
-        let host = Engine::start(start).map_err(failed)?;
-        let host_log = host.log().clone();
-        let supervised = host.supervise(changes, engines.stop.clone());
-        engines.run_unfailing(wash_host::NAME, supervised);
+        if kinds.contains(&HostKind::Site) {
+            hosts.run(&mut engines, port, None)?;
+        }
+        let with_guests = kinds.contains(&HostKind::Guests);
+        let guests_log = with_guests.then(|| hosts.run_guests(&mut engines)).transpose()?;
+        drop(hosts);
         Ok(Self {
             ledger,
             operator,
             want,
             data,
+            guests,
             standing,
-            host_log,
+            guests_log,
             services,
             engines,
             writer,

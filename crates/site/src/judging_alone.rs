@@ -6,6 +6,7 @@ use std::{path::Path, slice, str::FromStr as _, time::Duration};
 use access::{Scope, TokenDescription, TokenName};
 use async_nats::Request;
 use data_dir::DataDir;
+use engine::HostKind;
 use lattice::Standing;
 use ledger::{Batch, Ledger};
 use model::{
@@ -86,7 +87,7 @@ impl JudgingAlone {
 
     /// Judges the log of a site's folder, and returns once a host runs the components. Creates the
     /// log if there is none. `components` are those of a site. With `processor`, a user's
-    /// processor runs beside them under each of the names.
+    /// processor runs beside them under each of the names, on a host of their own.
     ///
     /// # Errors
     /// The folder or the log cannot be used, or an engine does not start.
@@ -109,16 +110,21 @@ impl JudgingAlone {
         let missing = |name| UpError::machine(ComponentMissing(name));
         let logger_digest = workloads::logger_digest(&images).map_err(missing)?;
         let digest = workloads::reader_digest(&images).map_err(missing)?;
-        let mut wanted = vec![workloads::judging(&images).map_err(missing)?];
-        wanted.extend(processors.iter().map(workloads::processing));
+        let judging = workloads::judging(&images).map_err(missing)?;
+        let of_users: Vec<_> = processors.iter().map(workloads::processing).collect();
         let of_images = images.clone();
         let wanted = move |data_dir: &DataDir| {
             let pangea = pangea_http::Config::load(&data_dir.pangea()).map_err(UpError::folder)?;
-            wanted.push(workloads::checking(&of_images, &pangea.fields_json()).map_err(missing)?);
-            Ok(wanted)
+            let checking = workloads::checking(&of_images, &pangea.fields_json());
+            let own = [judging, checking.map_err(missing)?].map(workloads::everywhere);
+            Ok(own.into_iter().chain(of_users).collect())
         };
-        let mut host = Box::pin(HostAlone::start(folder, images, wanted)).await?;
-        let (ledger, data) = (host.ledger.clone(), host.data.clone());
+        let kinds = match &processor_image {
+            Some(_) => &[HostKind::Site, HostKind::Guests][..],
+            None => &[HostKind::Site],
+        };
+        let mut host = Box::pin(HostAlone::start(folder, kinds, images, wanted)).await?;
+        let (ledger, data, guests) = (host.ledger.clone(), host.data.clone(), host.guests.clone());
         let services = &mut host.services;
 
         let indexer = indexing::open(&host.data_dir.index(), &ledger).map_err(UpError::folder)?;
@@ -134,7 +140,7 @@ impl JudgingAlone {
         services.run(Checkpointing { ledger: ledger.clone(), period: checkpoint_period });
         let meters = Meters::default();
         let mut processed = Vec::new();
-        for (processing, (_, progress)) in processors.services(&ledger, &data, &meters) {
+        for (processing, (_, progress)) in processors.services(&ledger, &guests, &meters) {
             services.run(processing);
             processed.push(progress);
         }
@@ -161,8 +167,8 @@ impl JudgingAlone {
         Ok(Self { ledger, judged, processed, desk, application, processor, host })
     }
 
-    /// Has the host run the processor with which this was started under a further name. Returns
-    /// once it answers.
+    /// Has the host for processors run the one with which this was started under a further name.
+    /// Returns once that answers.
     ///
     /// # Errors
     /// This was started without a processor, or it does not answer.
@@ -170,14 +176,14 @@ impl JudgingAlone {
         let image = self.processor.as_ref().ok_or(ComponentMissing(PROCESSOR));
         let image = image.map_err(UpError::machine)?;
         let names = Processors::of(slice::from_ref(name), image);
-        let added = names.iter().map(workloads::processing).map(workloads::everywhere);
+        let added = names.iter().map(workloads::processing);
         self.host.want.send_modify(|wanted| wanted.extend(added));
         let question = Question { version: VERSION, processor: name.clone(), events: Vec::new() };
         let question = question.to_json();
         let asked =
             || Request::new().payload(question.clone().into()).timeout(Some(ANSWER_TIMEOUT));
         let answers = async {
-            while self.host.data.send_request(name.subject(), asked()).await.is_err() {
+            while self.host.guests.send_request(name.subject(), asked()).await.is_err() {
                 // Nobody hears the question yet.
                 sleep(ASK_AGAIN).await;
             }

@@ -117,7 +117,8 @@ impl Processors {
         Self(names.iter().map(processor).collect())
     }
 
-    /// Most processors of a site. Each reads the whole log, and the host keeps an instance of each.
+    /// Most processors of a site. Each reads the whole log, and their host keeps an instance of
+    /// each.
     pub const COUNT_MAX: usize = 4;
     /// Largest file that lists them, in bytes.
     pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -128,16 +129,21 @@ impl Processors {
         self.iter().find(|processor| processor.name == *name)
     }
 
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The processors.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Processor> {
         self.0.iter()
     }
 
-    /// The services that ask them over the hosts' bus, and the progress of each.
+    /// The services that ask them as the site's user among guests, and the progress of each.
     pub(crate) fn services(
         &self,
         ledger: &Ledger,
-        data: &Client,
+        guests: &Client,
         meters: &Meters,
     ) -> impl Iterator<Item = (Processing<Client>, Followed)> {
         self.iter().cloned().map(|Processor { name, image, filter, history }| {
@@ -145,7 +151,7 @@ impl Processors {
             let (judged, progress) = watch::channel(0);
             let processing = Processing {
                 ledger: ledger.clone(),
-                reader: data.clone(),
+                reader: guests.clone(),
                 name,
                 filter,
                 history,

@@ -4,6 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use async_nats::Client;
+use engine::HostKind;
 use lattice::Standing;
 use model::processing::ProcessorName;
 use tokio::{sync::mpsc, time::timeout};
@@ -51,8 +52,10 @@ impl Rehearsal {
         let digest = image.digest();
         let processors = Processors::of(std::slice::from_ref(name), &ImageName::own(&image));
         let wanted = |_: &_| Ok(processors.iter().map(workloads::processing).collect());
-        let mut host = Box::pin(HostAlone::start(folder, vec![image], wanted)).await?;
-        let host_says = host.host_log.hear();
+        let mut host =
+            Box::pin(HostAlone::start(folder, &[HostKind::Guests], vec![image], wanted)).await?;
+        let log = host.guests_log.clone().expect("the processor's host was started");
+        let host_says = log.hear();
         let trouble = |standing: &Standing| {
             standing.workloads.iter().find_map(|workload| workload.trouble.clone())
         };
@@ -62,13 +65,13 @@ impl Rehearsal {
                 decided?;
                 trouble(&host.standing.borrow()).map(NotRun::Refused)
             }
-            Err(_elapsed) => Some(NotRun::Late(host.host_log.ending())),
+            Err(_elapsed) => Some(NotRun::Late(log.ending())),
         };
         if let Some(failure) = failure {
             host.stop().await?;
             return Err(UpError::machine(failure));
         }
-        let reader = host.data.clone();
+        let reader = host.guests.clone();
         Ok(Self { digest, reader, host_says, host })
     }
 

@@ -5,14 +5,12 @@ use std::{
     error::Error,
     io,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
 use access::{AccessToken, Gate, sensors::Admits};
 use data_dir::{Addresses, DataDir, RunFile};
-use engine::{Change, Engine, Log, wash_host};
 use futures::future::BoxFuture;
 use http_server::Listener;
 use index::Reader;
@@ -38,7 +36,7 @@ use services::{
     cosigning::Cosigning,
     door::Door,
     fleet::KeptFleet,
-    hosts_door::HostsDoor,
+    hosts_door::{HostsDoor, HostsRefusals},
     indexing::{self, AtStart, Indexing},
     known::Known,
     lag::{Lag, Watching},
@@ -69,12 +67,13 @@ use crate::{
     certificate::{Certificate, DevicesCertificate},
     config::{Config, OPEN_REGISTRY_PLACES, REGISTRY_PLACES},
     deploying::Deploying,
-    error::{ComponentMissing, EngineError, IoFailure, ServiceEnded, UpError, no_registry},
+    error::{ComponentMissing, IoFailure, ServiceEnded, UpError, no_registry},
     guarding::guard,
     listening::{HOSTS, HTTP, LEAF, Listening, MQTT, NATS, Programs, listener, url},
     mirror::Mirror,
     operators::OperatorFiles,
-    outages, own_host,
+    outages,
+    own_host::{self, OwnHosts},
     part::Part,
     ports::{Reserved, is_open},
     processors::Followed,
@@ -220,20 +219,28 @@ impl<'a> Site<'a> {
         }
         let [devices_server, hosts_server] = &bus.servers;
         let server_log = devices_server.log().hear();
+        self.services.run(HostsRefusals {
+            server_log: hosts_server.log().hear(),
+            refusals: self.operator.credentials().clone(),
+        });
         if let Some(server) = bus.open_hosts {
-            self.services.run(HostsDoor {
-                server,
-                reload: hosts_server.reload(),
-                server_log: hosts_server.log().hear(),
-                refusals: self.operator.credentials().clone(),
-            });
+            self.services.run(HostsDoor { server, reload: hosts_server.reload() });
         }
         for server in bus.servers {
             let supervised = server.supervise(changes.clone(), self.bus.stop.clone());
             self.bus.run_unfailing("nats-server", supervised);
         }
-        let Connections { devices, pushing, door, applications, control, data, operators, dropped } =
-            bus.connections;
+        let Connections {
+            devices,
+            pushing,
+            door,
+            applications,
+            control,
+            data,
+            guests,
+            operators,
+            dropped,
+        } = bus.connections;
         // Before anything else: until then nobody is let in.
         self.services.run(Door {
             client: door,
@@ -282,21 +289,27 @@ impl<'a> Site<'a> {
         });
         let page_port = self.page_port(page, answering.clone(), config.page_hosts, desk.clone());
         self.serve_registry(&registry, own_port, registry_port);
-        let (standing, host_log) = self.start_host(
-            (programs.wash, host, config.mirror.as_ref()),
-            own_host::Server {
+        let standing = self.reconcile((deploying, apps.former().await), control);
+        let hosts = OwnHosts {
+            program: programs.wash,
+            data_dir: self.data_dir,
+            server: own_host::Server {
                 address: bus.hosts,
                 authority: &bus.authority,
                 ca_pem: &bus.server_ca_pem,
             },
-            (&registry, deploying, apps.former().await),
-            control,
+            registry: &registry,
             changes,
-        )?;
+        };
+        let calls = config.mirror.as_ref().map(|mirror| mirror.ca.as_deref());
+        let host_log = hosts.run(&mut self.host, host, calls)?;
+        if !config.processors.is_empty() {
+            hosts.run_guests(&mut self.host)?;
+        }
         self.services.run(page_port);
         let meters = Meters::default();
         let mut processed = Vec::new();
-        for (processing, progress) in config.processors.services(&self.ledger, &data, &meters) {
+        for (processing, progress) in config.processors.services(&self.ledger, &guests, &meters) {
             self.services.run(processing);
             processed.push(progress);
         }
@@ -436,16 +449,12 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Starts `wash host` and the reconciler that gives hosts workloads. Returns a watch of what
-    /// runs where.
-    fn start_host(
+    /// Starts the reconciler that gives hosts workloads. Returns a watch of what runs where.
+    fn reconcile(
         &mut self,
-        (program, port, mirror): (PathBuf, Reserved, Option<&Mirror>),
-        server: own_host::Server<'_>,
-        (registry, deploying, former): (&Registry, Deploying, Vec<Deployment>),
+        (deploying, former): (Deploying, Vec<Deployment>),
         client: async_nats::Client,
-        changes: mpsc::Sender<Change>,
-    ) -> Result<(watch::Receiver<Standing>, Log), UpError> {
+    ) -> watch::Receiver<Standing> {
         let Deploying { wanted, standing, .. } = deploying;
         let watch_standing = standing.subscribe();
         let (hosts_changes, hosts_changed) = mpsc::channel(CHANGES_MAX);
@@ -456,16 +465,7 @@ impl<'a> Site<'a> {
             lattice::Parts { bus: client, former, wanted, standing, changes: hosts_changes };
         let reconciling = lattice::run(parts, self.services.stop.clone());
         self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
-
-        let at = (port.address(), mirror.map(|mirror| mirror.ca.as_deref()));
-        let start = own_host::prepare(program, self.data_dir, &server, registry, at)?;
-        let failed = |source| UpError::machine(EngineError { name: wash_host::NAME, source });
-        drop(port);
-        let host = Engine::start(start).map_err(failed)?;
-        let log = host.log().clone();
-        let supervised = host.supervise(changes, self.host.stop.clone());
-        self.host.run_unfailing(wash_host::NAME, supervised);
-        Ok((watch_standing, log))
+        watch_standing
     }
 
     /// Starts the services that work on the log. Returns the sensors that the log knows, where the

@@ -32,7 +32,10 @@ use services::cosigning::{self, Cosigning, CosigningError, read_policy, read_wit
 use tlog::Policy;
 use tls::Identity;
 
-use crate::error::{EngineError, IoFailure, ServiceEnded, UpError};
+use crate::{
+    error::{EngineError, IoFailure, ServiceEnded, UpError},
+    own_host,
+};
 
 /// Error when the site cannot listen for orders.
 pub(crate) const NO_ORDERS: &str = "cannot listen for orders at orders.sock in the data directory";
@@ -167,7 +170,8 @@ const FILES: [StartFile; 14] = [
             for (name, inner) in [
                 (nats_server::DEVICES, "nats"),
                 (nats_server::HOSTS, "hosts"),
-                (wash_host::NAME, "wash"),
+                (wash_host::NAME, own_host::FOLDER),
+                (wash_host::GUESTS, own_host::GUESTS_FOLDER),
             ] {
                 is_folder(&folder.join(inner)).map_err(|source| EngineError { name, source })?;
             }
@@ -366,6 +370,7 @@ mod tests {
             ("nats", Is("a file")),
             ("hosts", Is("a file")),
             ("wash", Is("a file")),
+            ("guests", Is("a file")),
             ("index.sqlite", IsAFolder),
             ("witness-policy", Is("quorum")),
             ("witness-policy", Is(policy)),

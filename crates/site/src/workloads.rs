@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine::wash_host::{GROUP, GUESTS_GROUP};
 use lattice::{Component, Deployment, HostInterface, Replicas, Workload, desired::BuiltIn};
 use model::{derive, mirror, submission};
 use page_http::WorkloadName;
@@ -26,9 +27,6 @@ pub(crate) const WEB: &str = "web";
 /// What the names of processors' workloads begin with.
 const PROCESSOR: &str = "processor-";
 
-/// The group of hosts that run what the site itself needs. Its own host is in it.
-const GROUP: &str = "default";
-
 /// Names of the components that a site runs, `pangea-api` only if it has a mirror.
 pub const COMPONENTS: [&str; 5] = [SENSOR_READER, EVENT_LOGGER, HTTP_GATEWAY, PANGEA_API, UI];
 
@@ -51,19 +49,24 @@ pub(crate) fn built_in(workloads: Vec<Workload>, processors: &Processors) -> Bui
     BuiltIn {
         deployments: workloads.into_iter().map(everywhere).collect(),
         // The command line says which images these have.
-        fixed: processors.iter().map(processing).map(everywhere).collect(),
+        fixed: processors.iter().map(processing).collect(),
         // The page's port asks the site's own host.
         everywhere: [HTTP_GATEWAY, UI].map(String::from).to_vec(),
         digest_key: derive::DIGEST_KEY,
     }
 }
 
-/// A workload that every host runs.
+/// A workload that every host of the site runs.
 pub(crate) fn everywhere(workload: Workload) -> Deployment {
+    on_all_of(GROUP, workload)
+}
+
+/// A workload that every host of a group runs.
+fn on_all_of(group: &str, workload: Workload) -> Deployment {
     Deployment {
         workload: Arc::new(workload),
         replicas: Replicas::EveryHost,
-        group: String::from(GROUP),
+        group: String::from(group),
     }
 }
 
@@ -117,19 +120,20 @@ pub(crate) fn is_processor(workload: &str) -> bool {
     workload.starts_with(PROCESSOR)
 }
 
-/// The workload of a user's processor.
-pub(crate) fn processing(Processor { name, image, .. }: &Processor) -> Workload {
+/// A user's processor, which every guests' host runs.
+pub(crate) fn processing(Processor { name, image, .. }: &Processor) -> Deployment {
     let workload = format!("{PROCESSOR}{name}");
     let config = [(derive::DIGEST_KEY, image.digest())];
     let component = Component::new(&workload, image.reference(), &config).taking(&name.subject());
-    Workload::new(
+    let workload = Workload::new(
         &workload,
         vec![component],
         vec![
             HostInterface::new(MESSAGING, &["consumer", "handler"], &[]),
             HostInterface::new(CONFIG, &["store"], &[]),
         ],
-    )
+    );
+    on_all_of(GUESTS_GROUP, workload)
 }
 
 /// The workload that checks events of applications.

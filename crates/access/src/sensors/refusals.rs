@@ -1,8 +1,9 @@
 //! Counts of what devices were refused, so that an operator sees why one is not there. No IO.
 //!
-//! Invariant: at most [`Refusals::KINDS_MAX`] kinds are counted apart; all others count as one. So
-//! a flood of refusals makes only a few events a minute. A kind that has not come for a while makes
-//! room, so after a flood a device that is refused is told of by its name again.
+//! Invariant: at most [`Refusals::KINDS_MAX`] kinds are counted apart, and of one name at most
+//! [`Refusals::KINDS_OF_ONE_MAX`]; all others count as one. So a flood of refusals makes only a few
+//! events a minute, and whoever the site knows takes no room from others. A kind that has not come
+//! for a while makes room, so after a flood a device that is refused is told of by its name again.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,6 +33,9 @@ impl Refusal {
         Self { who: short(who), why: short(why), advice: short(advice) }
     }
 }
+
+/// What is said of kinds that are not counted apart.
+const MORE_KINDS: &str = "more kinds of refusals than are counted apart";
 
 /// How often something was refused.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -65,6 +69,8 @@ struct Counted {
 impl Refusals {
     /// Most kinds that are counted apart: each device of a plant with one fault.
     pub const KINDS_MAX: usize = 1_000;
+    /// Most of them of one name: each subject that a device or a processor can have wrong.
+    pub const KINDS_OF_ONE_MAX: usize = 50;
     /// Time after which a kind that has not come again makes room, if there is none. A device that
     /// is refused comes again within minutes.
     pub const KEPT_FOR: Duration = Duration::from_secs(60 * 60);
@@ -75,12 +81,16 @@ impl Refusals {
 
     /// Counts a refusal.
     pub fn take(&mut self, refusal: Refusal, now: Timestamp) {
-        let refusal = if self.kinds.contains_key(&refusal) || self.has_room(now) {
+        let refusal = if self.kinds.contains_key(&refusal) {
+            refusal
+        } else if self.of_one(&refusal.who) >= Self::KINDS_OF_ONE_MAX {
+            Refusal::new(&refusal.who, MORE_KINDS, "do something about its other kinds first")
+        } else if self.has_room(now) {
             refusal
         } else {
             Refusal::new(
                 "others",
-                "more kinds of refusals than are counted apart",
+                MORE_KINDS,
                 "do something about the others first: kinds that do not come again make room",
             )
         };
@@ -90,6 +100,13 @@ impl Refusals {
         counted.untold = counted.untold.saturating_add(1);
         counted.last = now;
         self.total = self.total.saturating_add(1);
+    }
+
+    /// How many kinds with this name are counted apart.
+    fn of_one(&self, who: &str) -> usize {
+        let own = self.kinds.range(Refusal::new(who, "", "")..);
+        let own = own.take_while(|(refusal, _)| refusal.who == who);
+        own.filter(|(refusal, _)| refusal.why != MORE_KINDS).count()
     }
 
     /// Whether one more kind can be counted apart, after those that are over have made room.
@@ -178,6 +195,22 @@ mod tests {
         // A clock that is set back by an hour holds nothing up.
         refusals.take(device.clone(), at(100));
         assert_eq!(refusals.due(at(100)), [(device, 1)]);
+    }
+
+    #[test]
+    fn a_flood_of_one_takes_no_room_from_others() {
+        let mut refusals = Refusals::default();
+        for number in 0..2 * Refusals::KINDS_MAX {
+            refusals.take(Refusal::new("a processor", &format!("{number}"), ""), at(0));
+        }
+        let device = Refusal::new("pump", "its password is wrong", "");
+        refusals.take(device.clone(), at(0));
+        let all = refusals.all();
+        assert_eq!(all.len(), Refusals::KINDS_OF_ONE_MAX + 2);
+        assert!(all.iter().any(|told| told.refusal == device));
+        let more = all.iter().find(|told| told.refusal.why == MORE_KINDS).unwrap();
+        assert_eq!(more.refusal.who, "a processor");
+        assert_eq!(more.count, (2 * Refusals::KINDS_MAX - Refusals::KINDS_OF_ONE_MAX) as u64);
     }
 
     #[test]

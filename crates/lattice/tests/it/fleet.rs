@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engine::HostKind;
 use lattice::{
     Answer, Asked, Change, Deployment, Heartbeat, HostId, InstanceId, Question, Reconciler, SETTLE,
     State, Ticket,
@@ -113,7 +114,8 @@ impl Fleet {
         let machine = &mut self.machines[index];
         if machine.process.is_none() {
             machine.started += 1;
-            let id = HostId::new(&machine.name, &machine.started.to_string()).unwrap();
+            let id =
+                HostId::new(HostKind::Site, &machine.name, &machine.started.to_string()).unwrap();
             machine.process = Some(Process {
                 id,
                 workloads: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engine::HostKind;
 use lattice::{
     Component, Deployment, HostId, HostStanding, InstanceId, Replicas, Standing, Workload,
     WorkloadStanding,
@@ -116,7 +117,7 @@ impl World {
     fn standing(&self) -> Standing {
         // What the hosts run is known for a while after they are away.
         let answers = !(self.is_away(Duration::ZERO) && self.is_away(NOTICE));
-        let host = HostId::new("one", "1").unwrap();
+        let host = HostId::new(HostKind::Site, "one", "1").unwrap();
         let workload = |(id, name, since): &(InstanceId, String, Instant)| {
             let is_new = self.pairs.iter().any(|it| it.new.workload.instance_id() == *id)
                 || name.contains("-new-");

@@ -49,9 +49,9 @@ pub(crate) enum ComponentCommand {
     /// Print what a Kubernetes cluster needs to run a site's components, as the JSON that `kubectl
     /// apply -f -` takes: a WorkloadDeployment of wasmCloud's operator for each.
     ///
-    /// They are those that hosts on other machines run: `sensor-reader`, `event-logger` and users'
-    /// processors, in the versions that the site runs now. docs/packages.md says what the cluster's
-    /// hosts need.
+    /// They are those that hosts on other machines run: `sensor-reader` and `event-logger` in the
+    /// versions that the site runs now, or users' processors. docs/packages.md says what the
+    /// cluster's hosts need.
     Manifests(ManifestsArguments),
     /// Make a publisher's key, with which images are signed. Print its verifier key, which sites
     /// list.
@@ -103,8 +103,10 @@ pub(crate) struct ManifestsArguments {
     /// How many times each component runs in the cluster.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) replicas: NonZeroU16,
-    /// File (TOML) that lists users' processors, as for `sealwire up`.
-    #[arg(long, value_name = "FILE", env = "SEALWIRE_PROCESSORS", hide_env = true)]
+    /// File (TOML) that lists users' processors, as for `sealwire up`. Print these instead of the
+    /// site's components: they run on hosts that were added with `--guests`, in a group of their
+    /// own.
+    #[arg(long, value_name = "FILE")]
     pub(crate) processors: Option<PathBuf>,
     /// The site's data directory.
     #[arg(long, value_name = "DIR", default_value = "sealwire-data", env = "SEALWIRE_DATA_DIR")]

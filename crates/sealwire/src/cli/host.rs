@@ -47,7 +47,7 @@ pub(crate) struct RunArguments {
     /// Folder for everything that the host stores. Created if missing.
     #[arg(long, value_name = "DIR", default_value = "sealwire-host", env = "SEALWIRE_HOST_DIR")]
     pub(crate) data_dir: PathBuf,
-    /// Group of the host: where workloads may run.
+    /// Group of the host: where workloads may run. A host for processors is in a group of its own.
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) group: String,
     /// Name that the host gives itself [default: the one under which the site added it].
@@ -65,6 +65,9 @@ pub(crate) struct AddArguments {
     /// Let its components hand in events, as an application with the name host.NAME.
     #[arg(long)]
     pub(crate) writes: bool,
+    /// Have it run users' processors, and nothing else. Without this it runs none.
+    #[arg(long, conflicts_with = "writes")]
+    pub(crate) guests: bool,
     /// File for what the host needs, secrets included. No file is replaced [default: NAME.json].
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -21,6 +21,9 @@ const BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Ticket {
     /// Name of the host.
     pub(crate) name: String,
+    /// Whether it runs users' processors, and nothing else.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) guests: bool,
     /// Host and port of the hosts' server.
     pub(crate) nats: String,
     /// Certificate of the authority that makes the server's.
@@ -47,11 +50,11 @@ pub(crate) struct Places {
 }
 
 impl Ticket {
-    pub(crate) fn new(name: &str, places: Places, secrets: HostSecrets) -> Self {
+    pub(crate) fn new((name, guests): (&str, bool), places: Places, secrets: HostSecrets) -> Self {
         let Places { nats, registry, registry_ca } = places;
         let HostSecrets { server_ca, control, data, registry_token } = secrets;
         let name = name.to_owned();
-        Self { name, nats, server_ca, registry, registry_ca, registry_token, control, data }
+        Self { name, guests, nats, server_ca, registry, registry_ca, registry_token, control, data }
     }
 
     /// Reads the file.
@@ -133,7 +136,7 @@ mod tests {
             data: identity(),
             registry_token: String::from("pts_secret"),
         };
-        Ticket::new("hall-1", places, secrets)
+        Ticket::new(("hall-1", false), places, secrets)
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod evidence;
 mod fleet;
 mod flood;
 mod foreign_logs;
+mod guests;
 mod house;
 mod kubernetes;
 mod lattice_of_hosts;

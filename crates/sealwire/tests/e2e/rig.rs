@@ -11,7 +11,7 @@ use std::{
 use access::{ApiTokens, Gate};
 use async_nats::Client;
 use engine::{
-    Authority, Credentials, Traffic,
+    Authority, Credentials, HostKind, Traffic,
     nats_server::ForHosts,
     release,
     supervise::{RUN_ENGINE, Start},
@@ -88,6 +88,7 @@ pub(crate) async fn hosts_server(
         authority_pem: authority.pem(),
         traffic: Traffic {
             of_components: answered,
+            of_guests: &[],
             of_own_components: &[],
             of_site: &[],
             of_service: &[],
@@ -110,18 +111,19 @@ pub(crate) fn host(
     calls_servers: bool,
 ) -> Start {
     let config = wash_host::Config {
+        kind: HostKind::Site,
         name,
         group: wash_host::GROUP,
         nats: &nats.to_string(),
         server_ca_pem: &authority.pem(),
-        identities: &Identities::of_own_host(authority).unwrap(),
+        identities: &Identities::of_own_host(authority, HostKind::Site).unwrap(),
         pulls_from: &PullsFrom {
             registry: registry.to_string(),
             in_clear_text: true,
             ca_pem: None,
             token: None,
         },
-        http: free_address(),
+        http: Some(free_address()),
         folder,
         calls_servers,
         servers_ca: None,

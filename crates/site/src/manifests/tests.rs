@@ -38,7 +38,7 @@ fn all() -> Vec<Workload> {
     all.push(workloads::mirroring(&images, &mirror).unwrap());
     let own = ImageName::own(images.first().unwrap());
     let processors = Processors::of(&["double".parse::<ProcessorName>().unwrap()], &own);
-    all.extend(processors.iter().map(workloads::processing));
+    all.extend(processors.iter().map(|it| Workload::clone(&workloads::processing(it).workload)));
     all
 }
 
@@ -135,8 +135,7 @@ fn a_manifest_with_anything_wrong_in_it_is_refused() {
 #[test]
 fn a_cluster_gets_what_hosts_on_other_machines_run_and_no_secret() {
     let folder = tempfile::tempdir().unwrap();
-    let print =
-        |folder: &Path| manifests(folder, &components(), &Processors::default(), &cluster());
+    let print = |folder: &Path| manifests(folder, &components(), None, &cluster());
     assert!(matches!(print(folder.path()), Err(ManifestError::NoSite(..))));
     fs::write(folder.path().join(folder::DESCRIPTION), "{}").unwrap();
     let fields = r#"{"fields":[{"id":"batch","type":"string"}]}"#;
@@ -156,4 +155,12 @@ fn a_cluster_gets_what_hosts_on_other_machines_run_and_no_secret() {
     assert_eq!(*digest, format!("sha256:{}", "a".repeat(64)));
     let schema = component(1)["localResources"]["config"]["schema"].as_str().unwrap();
     assert!(schema.contains("batch"), "{schema}");
+
+    // Processors have hosts of their own.
+    let own = ImageName::own(workloads::images(&components()).first().unwrap());
+    let processors = Processors::of(&["double".parse::<ProcessorName>().unwrap()], &own);
+    let manifests =
+        super::manifests(folder.path(), &components(), Some(&processors), &cluster()).unwrap();
+    let [manifest] = manifests.as_slice() else { panic!("{manifests:?}") };
+    assert_eq!(manifest["metadata"]["name"], "processor-double");
 }

@@ -130,7 +130,7 @@ async fn a_host_whose_removal_could_not_be_sealed_is_out_and_the_next_start_seal
     let folder = TempDir::new().unwrap();
     let open = Open::new(folder.path());
     let name = || "hall-1".parse().unwrap();
-    let add = || Order::AddHost { name: name(), writes: false, actor: None };
+    let add = || Order::AddHost { name: name(), guests: false, writes: false, actor: None };
     let remove = || Order::RemoveHost { name: name(), actor: None };
     let done = open.operator.carry_out(add(), &Account::own()).await.unwrap();
     let Done::AddHost { secrets, .. } = &done else { panic!("{done:?}") };

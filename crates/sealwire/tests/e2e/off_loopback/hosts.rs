@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_nats::{Client, ConnectOptions};
-use engine::{Identity, OtherHost};
+use engine::{HostKind, Identity, OtherHost};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,6 +21,7 @@ use crate::{
     attacks::credentials::order,
     house,
     mqtt::{Device, heartbeat},
+    processors::{COMPONENT, Image, list},
     site::{Follower, Site, port, processes, sealwire, succeeds, until},
 };
 
@@ -96,8 +97,12 @@ impl Plant {
     /// # Errors
     /// This account or system has no network namespaces; the text says so.
     fn start() -> Result<Self, String> {
+        Self::start_in(TempDir::new().unwrap(), &[])
+    }
+
+    /// The same in this folder, with further arguments for the site.
+    fn start_in(folder: TempDir, arguments: &[&str]) -> Result<Self, String> {
         let machines = [Elsewhere::new()?, Elsewhere::new()?];
-        let folder = TempDir::new().unwrap();
         let data_dir = folder.path().join("data");
         let [first, second] = &machines;
         nothing_is_opened_without_protection(&data_dir, &first.here);
@@ -106,16 +111,21 @@ impl Plant {
         let ports = ["--hosts-port=0", "--registry-port=0", "--simulate=8"];
         let tickets = folder.path().join("tickets");
         fs::create_dir(&tickets).unwrap();
-        let site = Site::start_in(folder, &[&any[..], &ports].concat());
+        let site = Site::start_in(folder, &[&any[..], &ports, arguments].concat());
         Ok(Self { site, machines, tickets })
     }
 
     /// Adds a host, and returns the file that it needs.
     fn add(&self, name: &str, machine: usize) -> PathBuf {
+        self.add_with(name, machine, &[])
+    }
+
+    /// The same with further arguments.
+    fn add_with(&self, name: &str, machine: usize, arguments: &[&str]) -> PathBuf {
         let file = self.tickets.join(format!("{name}.json"));
         let output = ["--output", file.to_str().unwrap()];
         let reach = ["--reach", &self.machines[machine].here];
-        let said = self.host(&[&["add", name], &output[..], &reach].concat());
+        let said = self.host(&[&["add", name], &output[..], &reach, arguments].concat());
         assert!(said.contains("sealwire host run"), "{said}");
         let ticket: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -123,6 +133,11 @@ impl Plant {
             assert!(!said.contains(&secret));
         }
         file
+    }
+
+    /// Runs the host of a file that was added for this machine.
+    fn run(&self, machine: usize, ticket: &Path) -> Host {
+        Host::start(&self.machines[machine], ticket)
     }
 
     /// A command about hosts, at the site.
@@ -176,8 +191,7 @@ fn three_hosts_on_three_machines_judge_as_one_whoever_dies() {
     });
     let follower = Follower::start(&plant.site);
     let tickets = [plant.add("hall-1", 0), plant.add("hall-2", 1)];
-    let [mut first, mut second] =
-        [0, 1].map(|number| Host::start(&plant.machines[number], &tickets[number]));
+    let [mut first, mut second] = [0, 1].map(|number| plant.run(number, &tickets[number]));
     first.has_said("the site starts a workload here", 2);
     second.has_said("the site starts a workload here", 2);
     follower.wait_for_more("OUT_OF_RANGE", 3);
@@ -249,18 +263,18 @@ fn whoever_is_no_host_of_the_site_stays_out() {
     let (code, _, said) = sealwire(&[&again[..], &["--data-dir", data.to_str().unwrap()]].concat());
     assert!(code == Some(1) && said.contains("there already is a host hall-1"), "{said}");
     assert!(!file.exists());
-    let host = Host::start(&plant.machines[0], &ticket);
+    let host = plant.run(0, &ticket);
     host.has_said("the site starts a workload here", 2);
 
     let ids = ids(&data);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let [one, other] = [&ticket, &of_other].map(|file| Shown::of(file));
+        let [one, other] = [&ticket, &of_other].map(|file| Shown::of(file, "control"));
         one.keeps_to_its_own(&plant, "hall-1").await;
         // A certificate that a host makes, for itself or with its own as authority, is none.
-        let user = OtherHost::control_user(&ids["hall-2"]);
+        let [user, _] = OtherHost::users(HostKind::Site, &ids["hall-2"]);
         let forged = Identity::alone("forged", &user).unwrap();
         one.with(&forged.certificate_pem(), &forged.key_pem()).is_kept_out(&plant, "forged").await;
-        let (certificate, key) = one.control.clone();
+        let (certificate, key) = one.shown.clone();
         let chain = [forged.certificate_pem(), certificate].concat();
         one.with(&chain, &forged.key_pem()).is_kept_out(&plant, "forged").await;
         one.with(&forged.certificate_pem(), &key).is_no_pair(&plant).await;
@@ -305,10 +319,70 @@ fn ids(data_dir: &Path) -> BTreeMap<String, String> {
     stored.iter().map(|it| (text(&it["host"]["name"]), text(&it["host"]["id"]))).collect()
 }
 
+#[test]
+fn processors_run_on_hosts_for_them_alone_which_may_nothing_else() {
+    let folder = TempDir::new().unwrap();
+    let image = Image::of(fs::read(COMPONENT).unwrap());
+    let file = list(folder.path(), &[("double", &image.digest())]);
+    // Simulated sensors have large values, too.
+    let filter = format!("[processor.filter]\nsensors = [\"{SWINGING}\"]\n");
+    fs::write(&file, [fs::read_to_string(&file).unwrap(), filter].concat()).unwrap();
+    let mut plant = match Plant::start_in(folder, &["--processors", &file]) {
+        Ok(plant) => plant,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    image.publish(&plant.site);
+    let device = Device::start(&plant.site, heartbeat(SWINGING, "Swinging", EVERY_MS), |number| {
+        json!({ "value": "60", "seq": number }).to_string()
+    });
+    let follower = Follower::start(&plant.site);
+    follower.wait_for_more("DERIVED", 3);
+    let tickets = [plant.add("hall-1", 0), plant.add_with("hall-2", 1, &["--guests"])];
+    let [mut first, mut second] = [0, 1].map(|number| plant.run(number, &tickets[number]));
+    first.has_said("the site starts a workload here", 2);
+    second.has_said("the site starts a workload here", 1);
+    let listed = plant.host(&["list"]);
+    let runs = |name: &str| listed.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(runs("hall-1").contains("components") && runs("hall-2").contains("processors"));
+
+    // The site's own host for processors freezes: the other one goes on.
+    let own = plant.site.engine("guests");
+    kill_process(own, Signal::STOP).unwrap();
+    follower.wait_for_more("DERIVED", 10);
+    kill_process(own, Signal::CONT).unwrap();
+
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let [one, guests] = [0, 1].map(|number| Shown::of(&tickets[number], "data"));
+        let said = ["sealwire.process.double", "sealwire.reply.site-guests.a.b"];
+        let heard = ["sealwire.process.double", "sealwire.process.*"];
+        one.is_refused(&plant, "host hall-1", &said, &heard).await;
+        let said = [
+            "sealwire.process.double",
+            "sealwire.derive.sensors",
+            "sealwire.query.own.site",
+            "sealwire.reply.site-data.a.b",
+            "runtime.operator.heartbeat.1",
+            "_INBOX.a.b",
+        ];
+        let heard = ["sealwire.derive.sensors", "sealwire.reply.>", "runtime.host.>", "_R_.>"];
+        guests.is_refused(&plant, "a processor on host hall-2", &said, &heard).await;
+    });
+
+    first.stop();
+    second.stop();
+    let log = |host: &Host| fs::read_to_string(host.folder.join("wash/wash-host.log")).unwrap();
+    assert!(log(&first).contains("sensor-reader") && !log(&first).contains("processor-double"));
+    assert!(log(&second).contains("processor-double") && !log(&second).contains("sensor-reader"));
+    follower.wait_for_more("DERIVED", 3);
+    drop(device);
+    plant.site.stop();
+    house::open(&plant.site.data_dir()).assert_processed_once("60");
+}
+
 /// What somebody shows who has a host's file, or says so.
 struct Shown {
     server_ca: PathBuf,
-    control: (String, String),
+    shown: (String, String),
     folder: PathBuf,
 }
 
@@ -319,22 +393,23 @@ struct Connected {
 }
 
 impl Shown {
-    fn of(file: &Path) -> Self {
+    /// The certificate for `plane` in this file: `control` or `data`.
+    fn of(file: &Path, plane: &str) -> Self {
         let ticket: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let folder = file.with_extension("shown");
         fs::create_dir(&folder).unwrap();
         let server_ca = folder.join("ca.pem");
         fs::write(&server_ca, text(&ticket["server_ca"])).unwrap();
-        let control = &ticket["control"];
-        Self { server_ca, control: (text(&control["certificate"]), text(&control["key"])), folder }
+        let shown = &ticket[plane];
+        Self { server_ca, shown: (text(&shown["certificate"]), text(&shown["key"])), folder }
     }
 
     /// The same with another certificate and key.
     fn with(&self, certificate: &str, key: &str) -> Self {
         Self {
             server_ca: self.server_ca.clone(),
-            control: (certificate.to_owned(), key.to_owned()),
+            shown: (certificate.to_owned(), key.to_owned()),
             folder: self.folder.clone(),
         }
     }
@@ -346,8 +421,8 @@ impl Shown {
     ) -> Result<Connected, async_nats::ConnectError> {
         let [certificate, key] = ["pem", "key"]
             .map(|kind| self.folder.join(format!("{:x}.{kind}", rand::random::<u64>())));
-        fs::write(&certificate, &self.control.0).unwrap();
-        fs::write(&key, &self.control.1).unwrap();
+        fs::write(&certificate, &self.shown.0).unwrap();
+        fs::write(&key, &self.shown.1).unwrap();
         let refusals = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&refusals);
         let options = match user {
@@ -385,30 +460,40 @@ impl Shown {
 
     /// The host of this name hears its own orders alone, and speaks in its own name alone.
     async fn keeps_to_its_own(&self, plant: &Plant, name: &str) {
-        let Connected { client, refusals } = self.connect(plant, None).await.unwrap();
-        for said in [
+        let said = [
             "sealwire.host.hall-2.heartbeat.1",
             "sealwire.host.hall-2.order.1.workload.stop",
             "runtime.host.1.workload.stop",
             "sealwire.reply.site-control.1",
             "sealwire.query.own.site",
             "sealwire.derive.sensors",
-        ] {
+        ];
+        let heard = ["sealwire.>", "sealwire.derive.sensors", "_INBOX.>", "_R_.>", ">"];
+        self.is_refused(plant, &format!("host {name}"), &said, &heard).await;
+    }
+
+    /// It may neither publish to the one subjects nor hear the others, and the site says who tried.
+    async fn is_refused(&self, plant: &Plant, who: &str, said: &[&str], heard: &[&str]) {
+        let Connected { client, refusals } = self.connect(plant, None).await.unwrap();
+        for said in said {
             refusals.lock().unwrap().clear();
-            client.publish(said, "{}".into()).await.unwrap();
+            client.publish((*said).to_owned(), "{}".into()).await.unwrap();
             client.flush().await.unwrap();
             until(&format!("{said} is refused"), || {
                 refusals.lock().unwrap().iter().any(|told| told.contains(said)).then_some(())
             });
         }
-        for heard in ["sealwire.>", "sealwire.derive.sensors", "_INBOX.>", "_R_.>", ">"] {
+        for heard in heard {
             refusals.lock().unwrap().clear();
-            let _subscriber = client.subscribe(heard).await.unwrap();
+            let _subscriber = client.subscribe((*heard).to_owned()).await.unwrap();
             client.flush().await.unwrap();
             until(&format!("{heard} is refused"), || {
                 refusals.lock().unwrap().iter().any(|told| told.contains(heard)).then_some(())
             });
         }
-        plant.has_refused(&format!("host {name}"), "it may not hear `sealwire.derive.sensors`");
+        let tried = said.iter().map(|it| format!("it may not publish to `{it}`"));
+        for tried in tried.chain(heard.iter().map(|it| format!("it may not hear `{it}`"))) {
+            plant.has_refused(who, &tried);
+        }
     }
 }
