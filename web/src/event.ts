@@ -74,6 +74,8 @@ export const ACTIONS: Readonly<Record<string, string>> = {
   MIRROR_REFUSED: "Refused by the mirror",
   COMPONENT_PUBLISHED: "Component published",
   COMPONENT_DELETED: "Component deleted",
+  COMPONENT_POLICY_SET: "Demands on components set",
+  COMPONENT_FORBIDDEN: "Component not started",
   HOST_ADDED: "Host added",
   HOST_REMOVED: "Host removed",
   TOKEN_CREATED: "Token created",
@@ -90,7 +92,7 @@ export const ACTIONS: Readonly<Record<string, string>> = {
 
 export const STATUSES: readonly ReadingStatus[] = ["SUCCESS", "COMM_ERROR", "VALUE_ERROR"];
 
-const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "SENSOR_DOUBLED", "DEVICE_KEPT_APART", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "HOST_LOST", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
+const BAD_NEWS = new Set(["OUT_OF_RANGE", "RANGE_NOT_JUDGED", "NOT_JUDGED", "SENSOR_LOST", "HEARTBEAT_MISSED", "SENSOR_DISCONNECTED", "READINGS_MISSING", "SEQUENCE_BROKEN", "HEARTBEATS_REFUSED", "SENSOR_DOUBLED", "DEVICE_KEPT_APART", "PUSHES_REFUSED", "POLLS_STRETCHED", "ENGINE_DOWN", "HOST_LOST", "COMPONENT_FORBIDDEN", "JUDGING_LATE", "INDEX_LATE", "CLOCK_STEPPED", "SITE_STOPPED"]);
 
 /**
  * After one of these actions, `/api/sensors` may show changes that the event's own fields do not.

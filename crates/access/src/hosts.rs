@@ -23,6 +23,8 @@ use crate::{
     sensors::name::CredentialName,
 };
 
+/// What the name of the token begins with, with which a host on another machine pulls images.
+pub const HOST_TOKEN_PREFIX: &str = "host.";
 /// Most hosts on other machines. Each has an account on the hosts' server, and the reconciler knows
 /// 64 hosts.
 const HOSTS_MAX: usize = 60;
@@ -186,7 +188,7 @@ impl Hosts {
 /// The name is longer than a host's may be.
 #[must_use]
 pub fn token_of_host(host: &CredentialName) -> TokenName {
-    format!("host.{host}").parse().expect("a host's name is short enough")
+    format!("{HOST_TOKEN_PREFIX}{host}").parse().expect("a host's name is short enough")
 }
 
 /// Path of the hosts' file in a data directory.

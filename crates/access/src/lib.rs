@@ -29,6 +29,6 @@ pub use api_tokens::{
 pub use bearer::{bearer, bearer_of};
 pub use failures::{REFUSALS_PERIOD, Refused};
 pub use gate::{Caller, Gate, Refusal};
-pub use hosts::{Host, HostError, Hosts, hosts_path_in, token_of_host};
+pub use hosts::{HOST_TOKEN_PREFIX, Host, HostError, Hosts, hosts_path_in, token_of_host};
 pub use sessions::SESSION_LIFETIME;
 pub use words::{InvalidWords, Words};

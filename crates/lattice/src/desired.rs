@@ -1,7 +1,8 @@
 //! What an operator wants instead of what the site itself would run, read from a file (TOML).
 //!
 //! The file names components, and for each an image by digest, a number of replicas, a group of
-//! hosts or values of its configuration. What it does not name stays as the site would have it.
+//! hosts or values of its configuration. What it does not name stays as the site would have it. It
+//! also says which images may run at all.
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU16, ops::Range, sync::Arc};
 
@@ -10,13 +11,17 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use toml::Spanned;
 
 use crate::{
+    policy::{Policy, PolicyFile, RawPolicy},
     rollout::Pair,
     workload::{Component, Deployment, Replicas, Workload},
 };
 
-/// What is wanted of each component that the file names.
+/// What is wanted of each component that the file names, and of all images.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Desired(BTreeMap<String, Wish>);
+pub struct Desired {
+    wishes: BTreeMap<String, Wish>,
+    policy: Policy,
+}
 
 /// What is wanted of a component.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -74,6 +79,10 @@ fn digest_of(reference: &str) -> &str {
 struct File {
     #[serde(default)]
     component: BTreeMap<Spanned<String>, RawWish>,
+    #[serde(default)]
+    publishers: BTreeMap<String, Spanned<String>>,
+    #[serde(default)]
+    policy: RawPolicy,
 }
 
 #[derive(Deserialize)]
@@ -139,7 +148,7 @@ impl BuiltIn {
             let Deployment { mut replicas, mut group, .. } = deployment.clone();
             let mut is_for_own_host = false;
             for component in &mut workload.wit_world.components {
-                let Some(wish) = desired.0.get(&component.name) else { continue };
+                let Some(wish) = desired.wishes.get(&component.name) else { continue };
                 replicas = wish.replicas.unwrap_or(replicas);
                 group = wish.group.clone().unwrap_or(group);
                 let config = &mut component.local_resources.config;
@@ -173,11 +182,11 @@ impl BuiltIn {
         pairs.filter(|Pair { old, new }| id(old) != id(new)).collect()
     }
 
-    /// What changes for each component between two states.
+    /// What changes between two states.
     #[must_use]
-    pub fn changes(&self, before: &Desired, after: &Desired) -> Vec<Change> {
+    pub fn changes(&self, before: &Desired, after: &Desired) -> Changes {
         let of = |desired: &Desired, component: &Component, deployment: &Deployment| {
-            let wish = desired.0.get(&component.name).cloned().unwrap_or_default();
+            let wish = desired.wishes.get(&component.name).cloned().unwrap_or_default();
             let image =
                 wish.image.map_or_else(|| component.image.clone(), |Reference(image)| image);
             let replicas = wish.replicas.unwrap_or(deployment.replicas).to_string();
@@ -193,8 +202,38 @@ impl BuiltIn {
             old: of(before, component, deployment),
             new: of(after, component, deployment),
         });
-        changes.filter(|change| change.old != change.new).collect()
+        let [old, new] = [before, after].map(|desired| desired.policy.to_string());
+        Changes {
+            components: changes.filter(|change| change.old != change.new).collect(),
+            policy: (old != new).then_some(PolicyChange { old, new }),
+        }
     }
+}
+
+/// What changes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Changes {
+    /// The components that change.
+    pub components: Vec<Change>,
+    /// What is demanded of images, if that changes.
+    pub policy: Option<PolicyChange>,
+}
+
+impl Changes {
+    /// Whether nothing does.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.components.is_empty() && self.policy.is_none()
+    }
+}
+
+/// What changes for all images.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PolicyChange {
+    /// What was demanded, in words.
+    pub old: String,
+    /// What is demanded.
+    pub new: String,
 }
 
 /// What changes for a component.
@@ -335,7 +374,21 @@ impl Desired {
             }
             wishes.insert(name.into_inner(), wish);
         }
-        Ok(Self(wishes))
+        let policy =
+            Policy::of_file(PolicyFile { publishers: file.publishers, policy: file.policy });
+        Ok(Self { wishes, policy: policy? })
+    }
+
+    /// What a file demands of images, and nothing else of it.
+    #[must_use]
+    pub fn policy_alone(text: &str) -> Self {
+        Self { policy: Policy::alone(text), ..Self::default() }
+    }
+
+    /// What is demanded of images.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     fn group(group: &str, deployment: &Deployment) -> Result<String, String> {
@@ -415,7 +468,7 @@ impl Desired {
     /// # Errors
     /// One cannot be read.
     pub fn read_secrets<E>(&mut self, read: impl Fn(&str) -> Result<String, E>) -> Result<(), E> {
-        for secret in self.0.values_mut().flat_map(|wish| wish.secrets.values_mut()) {
+        for secret in self.wishes.values_mut().flat_map(|wish| wish.secrets.values_mut()) {
             secret.value = read(&secret.name)?;
         }
         Ok(())
@@ -441,7 +494,7 @@ impl Desired {
 
     /// The images that the file names, each with its component.
     pub fn images(&self) -> impl Iterator<Item = (&str, &Reference)> {
-        self.0.iter().filter_map(|(name, wish)| Some((name.as_str(), wish.image.as_ref()?)))
+        self.wishes.iter().filter_map(|(name, wish)| Some((name.as_str(), wish.image.as_ref()?)))
     }
 }
 
@@ -501,14 +554,14 @@ mod tests {
         let old = built_in.deployments.get(1).unwrap();
         assert_eq!(web.workload.instance_id(), old.workload.instance_id());
         let changes = built_in.changes(&Desired::default(), &desired);
-        let [change] = changes.as_slice() else { panic!("{changes:?}") };
+        let [change] = changes.components.as_slice() else { panic!("{changes:?}") };
         assert_eq!(
             change.old.to_string(),
             format!("sealwire/reader@sha256:{:064} on every host", 0)
         );
         let settings = "(group = \"hall\", limit = \"5\")";
         assert_eq!(change.new.to_string(), format!("{image} on 2 hosts {settings}"));
-        assert_eq!(built_in.changes(&desired, &desired), []);
+        assert!(changes.policy.is_none() && built_in.changes(&desired, &desired).is_empty());
         assert_eq!(Desired::parse("", &built_in).unwrap(), Desired::default());
     }
 
@@ -527,6 +580,22 @@ mod tests {
         let changes = built_in.changes(&Desired::default(), &desired);
         let shown = format!("{changes:?} {desired:?} {reader:?}");
         assert!(shown.contains("key = the secret boiler") && !shown.contains("is hot"), "{shown}");
+    }
+
+    #[test]
+    fn what_a_file_demands_of_images_is_a_change_and_stays_if_the_rest_cannot_be_followed() {
+        let built_in = built_in();
+        let text = "[policy]\nlogged = true\n";
+        let desired = Desired::parse(text, &built_in).unwrap();
+        let change = built_in.changes(&Desired::default(), &desired).policy.unwrap();
+        let words = [change.old.as_str(), change.new.as_str()];
+        assert_eq!(words, ["any image may run", "published in the log"]);
+        assert!(built_in.pairs(&Desired::default(), &desired).is_empty());
+        // The site does not run a component any more.
+        let other = format!("{text}[component.other]\nreplicas = 1\n");
+        assert!(Desired::parse(&other, &built_in).is_err());
+        assert_eq!(Desired::policy_alone(&other), desired);
+        assert_eq!(*Desired::policy_alone("[policy").policy(), Policy::closed());
     }
 
     #[test]
@@ -557,6 +626,8 @@ mod tests {
             ("[component.reader]\nlimits.memory = 1", "line 2: a host limits memory and time"),
             ("[component.reader]\ninterfaces = []", "line 2: a component has the interfaces"),
             ("[workload.a]", "line 1: unknown field `workload`"),
+            ("[policy]\nsigned = 1", "line 2: `signed` is true, false"),
+            ("[publishers]\n\na = \"b\"", "line 3: the key of \"a\" cannot be used"),
             ("[component", "line 1: "),
         ] {
             let refusal = Desired::parse(text, &built_in()).unwrap_err().to_string();

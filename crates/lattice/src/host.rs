@@ -16,6 +16,9 @@ use crate::{
 const RETRY_MIN: Duration = Duration::from_secs(2);
 /// Longest pause before such a start. What fails at each start costs a pull and a compilation.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Pause before it is looked again whether a workload may be started that may not be. That costs no
+/// more than reading a few signatures, and whoever has just signed an image waits for it.
+const FORBIDDEN_PAUSE: Duration = Duration::from_secs(2);
 /// Pause before a host is told again to stop what still runs.
 const STOP_AGAIN: Duration = Duration::from_secs(2);
 /// One workload on one host.
@@ -29,8 +32,10 @@ pub(crate) struct Replica {
     retry: Option<(Instant, Duration)>,
     /// When it may be stopped again.
     stop_after: Option<Instant>,
-    /// Why it did not start, in the host's words.
+    /// Why it did not start, in the host's words, or why it may not.
     trouble: Option<String>,
+    /// Whether it may not be started.
+    is_forbidden: bool,
 }
 
 #[derive(Debug)]
@@ -89,6 +94,11 @@ impl Host {
 
     pub(crate) fn trouble(&self, id: &InstanceId) -> Option<&str> {
         self.replicas.get(id)?.trouble.as_deref()
+    }
+
+    /// Whether it may not be started, as far as is known.
+    pub(crate) fn is_forbidden(&self, id: &InstanceId) -> bool {
+        self.replicas.get(id).is_some_and(|replica| replica.is_forbidden)
     }
 
     /// Whether it may run here, or soon will.
@@ -153,7 +163,7 @@ impl Host {
         replica.state = Some(state);
         if state == State::Running {
             replica.since.get_or_insert(now);
-            (replica.retry, replica.trouble) = (None, None);
+            (replica.retry, replica.trouble, replica.is_forbidden) = (None, None, false);
         } else {
             replica.since = None;
         }
@@ -174,7 +184,14 @@ impl Host {
         let replica = self.replicas.entry(id.clone()).or_default();
         let pause = replica.retry.map_or(RETRY_MIN, |(_, pause)| pause);
         replica.retry = Some((now + pause, (pause * 2).min(RETRY_MAX)));
-        replica.trouble = Some(words);
+        (replica.trouble, replica.is_forbidden) = (Some(words), false);
+    }
+
+    /// Notes that a workload may not be started. The host knows nothing of it.
+    pub(crate) fn must_not_start(&mut self, id: &InstanceId, why: String, now: Instant) {
+        let replica = self.replicas.entry(id.clone()).or_default();
+        replica.retry = Some((now + FORBIDDEN_PAUSE, RETRY_MIN));
+        (replica.trouble, replica.is_forbidden) = (Some(why), true);
     }
 
     pub(crate) fn doubt(&mut self, id: &InstanceId) {

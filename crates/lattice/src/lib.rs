@@ -9,6 +9,7 @@ pub mod desired;
 mod heartbeat;
 mod host;
 mod manifest;
+pub mod policy;
 mod question;
 mod reconciler;
 pub mod rollout;
@@ -20,7 +21,7 @@ pub use heartbeat::{Heartbeat, HostId};
 pub use manifest::{Cluster, InvalidRegistryName, RegistryName};
 pub use question::{Answer, Asked, Question, State, Ticket};
 pub use reconciler::{Change, Reconciler, SETTLE};
-pub use run::{Parts, run};
+pub use run::{Check, Parts, run};
 pub use standing::{HostStanding, Standing, WorkloadStanding};
 pub use workload::{
     Component, Deployment, HostInterface, InstanceId, LocalResources, Replicas, WitWorld, Workload,

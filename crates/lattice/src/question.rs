@@ -63,6 +63,8 @@ pub enum Answer {
     Nobody,
     /// Nothing, within the question's patience.
     Silence,
+    /// The host was not asked: the workload may not be started, for this reason.
+    Forbidden(String),
 }
 
 /// How a workload is on a host.

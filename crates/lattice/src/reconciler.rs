@@ -8,6 +8,7 @@
 //!
 //! - **Invariant:** while the bus is away, and for [`SETTLE`] after it came back, no host is
 //!   declared lost and no running workload is stopped.
+//! - **Invariant:** what may not be started is asked of no host, and replaces nothing that runs.
 //! - **Invariant:** a replica is stopped only while those that replace it are known to run on hosts
 //!   that answer, or if none is wanted any more.
 
@@ -164,7 +165,7 @@ impl Reconciler {
     /// Takes what came of a question.
     pub fn handle_answer(&mut self, ticket: Ticket, answer: Answer, now: Instant) {
         let Some(UnderWay { at, question }) = self.under_way.remove(&ticket) else { return };
-        if !matches!(answer, Answer::Silence) {
+        if !matches!(answer, Answer::Silence | Answer::Forbidden(_)) {
             self.hear(now);
         }
         let (host_id, id) = match &question {
@@ -200,6 +201,7 @@ impl Reconciler {
                     if host.knows_all(&self.wanted, &self.former) { now + PERIOD } else { now };
                 return;
             }
+            Answer::Forbidden(why) => return host.must_not_start(id, why, now),
             Answer::Nobody => host.look_at = now + NOBODY_PAUSE,
             // The question took its time.
             Answer::Silence => host.look_at = now,
@@ -209,7 +211,7 @@ impl Reconciler {
         }
         let counts = match answer {
             Answer::Silence => was_free && self.bus.heard_at > at,
-            Answer::Nobody | Answer::Is(..) => true,
+            Answer::Nobody | Answer::Is(..) | Answer::Forbidden(_) => true,
         };
         if !counts || !self.bus.is_settled(now) {
             return;
@@ -295,6 +297,7 @@ impl Reconciler {
                 runs_on: self.hosts.iter().filter_map(on).collect(),
                 is_satisfied: self.is_satisfied(id, deployment),
                 trouble: troubles.next().map(String::from),
+                is_forbidden: self.hosts.values().any(|host| host.is_forbidden(id)),
             }
         });
         Standing { hosts: hosts.collect(), workloads: workloads.collect() }

@@ -1,13 +1,14 @@
 //! Asks hosts over the bus what the [`Reconciler`] decides.
 
 use std::{
-    sync::atomic::Ordering,
+    fmt,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use async_nats::{Client, Request, RequestErrorKind, SubscribeError, Subscriber};
 use engine::accounts::{ALL_HEARTBEATS, NO_HOST};
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, watch},
@@ -24,6 +25,34 @@ use crate::{
     workload::{Deployment, InstanceId, Workload},
 };
 
+/// The answer of a check, or why the workload may not be started.
+type Checked = BoxFuture<'static, Result<(), String>>;
+
+/// Says whether a workload may be started, or why not. It is asked before each start.
+#[derive(Clone)]
+pub struct Check(Arc<dyn Fn(Arc<Workload>) -> Checked + Send + Sync>);
+
+impl Check {
+    /// Asks this function.
+    pub fn new<F: Future<Output = Result<(), String>> + Send + 'static>(
+        check: impl Fn(Arc<Workload>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(move |workload| check(workload).boxed()))
+    }
+
+    /// Lets every workload start.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::new(async |_workload| Ok(()))
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Check").finish_non_exhaustive()
+    }
+}
+
 /// What reconciling needs.
 #[derive(Debug)]
 pub struct Parts {
@@ -33,6 +62,8 @@ pub struct Parts {
     pub former: Vec<Deployment>,
     /// What is wanted.
     pub wanted: watch::Receiver<Vec<Deployment>>,
+    /// Says what of it may be started.
+    pub check: Check,
     /// Receives what runs where.
     pub standing: watch::Sender<Standing>,
     /// Receives the changes among the hosts.
@@ -52,11 +83,11 @@ pub async fn run(parts: Parts, shutdown: CancellationToken) -> Result<(), Subscr
 
 /// Runs until the connection is closed.
 async fn reconcile(parts: Parts, mut heartbeats: Subscriber) {
-    let Parts { bus, former, mut wanted, standing, changes } = parts;
+    let Parts { bus, former, mut wanted, check, standing, changes } = parts;
     let mut reconciler = Reconciler::new(Instant::now());
     reconciler.want(former, Instant::now());
     reconciler.want(wanted.borrow_and_update().iter().cloned(), Instant::now());
-    let asker = Asker { bus };
+    let asker = Asker { bus, check };
     let mut connects = asker.connects();
     let mut asking = FuturesUnordered::new();
     loop {
@@ -139,6 +170,7 @@ impl WorkloadStatus {
 
 struct Asker {
     bus: Client,
+    check: Check,
 }
 
 impl Asker {
@@ -151,8 +183,8 @@ impl Asker {
         let patience = question.patience();
         let answer = match &question {
             Question::Bus => match self.request(NO_HOST.to_owned(), &(), patience).await {
-                Answer::Silence => Answer::Silence,
                 Answer::Nobody | Answer::Is(..) => Answer::Nobody,
+                away => away,
             },
             Question::Status(host, workload_id) => {
                 let subject = host.order("workload.status");
@@ -164,6 +196,10 @@ impl Asker {
                 self.request(subject, &OfWorkload { workload_id }, patience).await
             }
             Question::Start(host, workload_id, workload, registry) => {
+                if let Err(why) = (self.check.0)(Arc::clone(workload)).await {
+                    debug!(%host, %workload_id, why, "the workload may not be started");
+                    return (ticket, Answer::Forbidden(why));
+                }
                 info!(%host, %workload_id, "starting");
                 let subject = host.order("workload.start");
                 let workload = workload.pulled_from(registry);
@@ -174,7 +210,7 @@ impl Asker {
                     Answer::Is(_, reason) => {
                         warn!(%host, %workload_id, reason, "the workload did not start; trying again");
                     }
-                    Answer::Nobody | Answer::Silence => {
+                    Answer::Nobody | Answer::Silence | Answer::Forbidden(_) => {
                         warn!(%host, %workload_id, "the host did not say whether it started");
                     }
                 }

@@ -35,21 +35,23 @@ pub struct WorkloadStanding {
     pub runs_on: Vec<HostId>,
     /// Whether as many run it as are to, or as there are.
     pub is_satisfied: bool,
-    /// Why a host did not start it, in the host's words.
+    /// Why a host did not start it, in the host's words, or why it may not be started.
     pub trouble: Option<String>,
+    /// Whether it may not be started.
+    pub is_forbidden: bool,
 }
 
 impl Standing {
     /// Whether each workload runs somewhere, and there are any.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.runs(|_name| true)
+        self.runs(|_workload| true)
     }
 
-    /// Whether each workload with a name that is needed runs somewhere, and there are any.
+    /// Whether each workload that is needed runs somewhere, and there are workloads.
     #[must_use]
-    pub fn runs(&self, is_needed: impl Fn(&str) -> bool) -> bool {
-        let mut needed = self.workloads.iter().filter(|it| is_needed(&it.name)).peekable();
-        needed.peek().is_some() && needed.all(|it| !it.runs_on.is_empty())
+    pub fn runs(&self, is_needed: impl Fn(&WorkloadStanding) -> bool) -> bool {
+        let mut needed = self.workloads.iter().filter(|it| is_needed(it));
+        !self.workloads.is_empty() && needed.all(|it| !it.runs_on.is_empty())
     }
 }

@@ -81,6 +81,8 @@ pub struct LogPort {
     pub counters: watch::Receiver<Counters>,
     /// Counters of what devices report by themselves, for `/metrics`.
     pub pushed: watch::Receiver<pushed::Counters>,
+    /// Starts of components that were forbidden.
+    pub forbidden: Arc<AtomicU64>,
     /// What has become of events that applications handed in.
     pub applications: Arc<applications::Counters>,
     /// Messages of the message bus that were dropped, for `/metrics`.
@@ -115,6 +117,7 @@ struct Shared {
     certificate: Option<watch::Receiver<Health>>,
     counters: watch::Receiver<Counters>,
     pushed: watch::Receiver<pushed::Counters>,
+    forbidden: Arc<AtomicU64>,
     applications: Arc<applications::Counters>,
     dropped: Arc<AtomicU64>,
     progress: Progress,
@@ -143,6 +146,7 @@ impl Service for LogPort {
             certificate: self.certificate,
             counters: self.counters,
             pushed: self.pushed,
+            forbidden: self.forbidden,
             applications: self.applications,
             dropped: self.dropped,
             progress: self.progress,
@@ -241,6 +245,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
         ledger,
         counters,
         pushed,
+        forbidden,
         applications,
         dropped,
         progress,
@@ -258,6 +263,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     metrics.counters(&counters.borrow(), dropped.load(Ordering::Relaxed));
     metrics.pushed(&pushed.borrow());
     metrics.applications(&applications);
+    metrics.forbidden(forbidden.load(Ordering::Relaxed));
     metrics.refusals(credentials.refused_total(), gate.refused_total());
     metrics.log(ledger.size(), progress.now().passed_over);
     metrics.followers(&lags.borrow());

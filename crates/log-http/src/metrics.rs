@@ -143,6 +143,12 @@ impl Exposition {
         }
     }
 
+    /// Starts of components that were forbidden.
+    pub(crate) fn forbidden(&mut self, starts: u64) {
+        let help = "Starts of components that were forbidden by what is demanded of images.";
+        self.counter("sealwire_component_starts_forbidden_total", help, starts);
+    }
+
     /// What devices were refused at the door and on the bus, and wrong tokens on the other ports.
     pub(crate) fn refusals(&mut self, devices: u64, callers: u64) {
         for (name, help, value) in [
@@ -348,6 +354,7 @@ mod tests {
         metrics.pushed(&pushed::Counters { refused: 5, ..pushed::Counters::default() });
         let applications = applications::Counters { sealed: 8.into(), refused: 9.into() };
         metrics.applications(&applications);
+        metrics.forbidden(2);
         metrics.refusals(6, 7);
         metrics.log(100, 2);
         metrics.followers(&[lag(Follower::Index, 90, false), lag(Follower::Pipeline, 10, true)]);
@@ -372,6 +379,7 @@ mod tests {
             "sealwire_pushed_refused_total 5",
             "sealwire_application_events_total 8",
             "sealwire_application_refused_total 9",
+            "sealwire_component_starts_forbidden_total 2",
             "sealwire_devices_refused_total 6",
             "sealwire_callers_refused_total 7",
             "sealwire_leaves 100",

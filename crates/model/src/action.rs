@@ -128,6 +128,10 @@ pub const ENGINE_UP: &str = "ENGINE_UP";
 pub const COMPONENT_DEPLOYED: &str = "COMPONENT_DEPLOYED";
 /// The site took a deployment back, because a component of it was worse than the one before it.
 pub const COMPONENT_ROLLED_BACK: &str = "COMPONENT_ROLLED_BACK";
+/// By order, something else is demanded of images before they are started.
+pub const COMPONENT_POLICY_SET: &str = "COMPONENT_POLICY_SET";
+/// What is wanted is not started, because it does not satisfy what is demanded of images.
+pub const COMPONENT_FORBIDDEN: &str = "COMPONENT_FORBIDDEN";
 /// A host of components is there that was not, or that was lost.
 pub const HOST_JOINED: &str = "HOST_JOINED";
 /// A host of components does not answer any more.

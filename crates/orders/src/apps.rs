@@ -1,10 +1,10 @@
 //! What an operator wants of a site's components: deployed, shown, and taken back.
 //!
 //! Each deployment is sealed before it takes effect: one event for each component that changes,
-//! with who ordered it, the old and the new digest. What was deployed is kept in the file
-//! `apps.json` in the data directory, with the leaves that record it, and a start takes the last
-//! one from there. A crash between the two leaves events of a deployment that did not take effect;
-//! whoever ordered it was not told that it had.
+//! with who ordered it, the old and the new digest, and one if something else is demanded of
+//! images. What was deployed is kept in the file `apps.json` in the data directory, with the leaves
+//! that record it, and a start takes the last one from there. A crash between the two leaves events
+//! of a deployment that did not take effect; whoever ordered it was not told that it had.
 //!
 //! A deployment that replaces components is on trial first: [`lattice::rollout`] decides about it,
 //! and the site asks the questions. Until it is decided, the file has it apart from those before,
@@ -20,7 +20,8 @@ use std::{
 use durable::PlainError;
 use lattice::{
     Deployment, HostId, HostStanding, Standing,
-    desired::{BuiltIn, Change, Desired, InvalidDesired},
+    desired::{BuiltIn, Change, Changes, Desired, InvalidDesired, PolicyChange},
+    policy::Policy,
     rollout::{self, Pair, Stage},
 };
 use ledger::{AppendError, Batch, Ledger, ReadError};
@@ -121,6 +122,8 @@ pub struct Parts {
     pub built_in: BuiltIn,
     /// Whether the site's registry has the image with this repository and digest.
     pub has_image: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Receives what is demanded of images.
+    pub policy: watch::Sender<Policy>,
     /// Receives what is wanted.
     pub wanted: watch::Sender<Vec<Deployment>>,
     /// Receives the digests of each component whose answers are taken: while one replaces the
@@ -167,7 +170,7 @@ pub struct Ordered {
     /// The first leaf that records it.
     pub leaf: u64,
     /// What changes.
-    pub changes: Vec<Change>,
+    pub changes: Changes,
     /// Whether it is on trial first.
     pub is_on_trial: bool,
 }
@@ -185,11 +188,11 @@ impl Apps {
             trial: watch::Sender::new(None),
             progress: watch::Sender::new((Stage::Trial, String::new())),
         };
-        let desired = apps.parse(kept.state()).unwrap_or_else(|refusal| {
-            // Better the site's own components than none.
+        if let Err(refusal) = apps.parse(kept.state()) {
+            // Better the site's own components than none. What is demanded of images stays.
             warn!(%refusal, "what was deployed last cannot be run; the site's own components run");
-            Desired::default()
-        });
+        }
+        let desired = apps.newest(&kept);
         match &kept.trial {
             Some(deployed) => apps.begin(deployed, desired),
             None => apps.apply(&Desired::default(), &desired),
@@ -216,7 +219,7 @@ impl Apps {
     ///
     /// # Errors
     /// The file is refused.
-    pub async fn diff(&self, state: &str) -> Result<Vec<Change>, AppsError> {
+    pub async fn diff(&self, state: &str) -> Result<Changes, AppsError> {
         let after = self.parse(state)?;
         Ok(self.parts.built_in.changes(&self.newest(&*self.kept.lock().await), &after))
     }
@@ -281,9 +284,9 @@ impl Apps {
             return Err(AppsError::NoChange);
         }
         let deployed = action::COMPONENT_DEPLOYED;
-        let events = changes.iter().map(|change| event(change, (deployed, Some(by)), why, at));
-        let leaf = self.parts.ledger.append(Batch::of(events.collect())).await?.first_leaf;
-        let leaves = changes.len() as u64;
+        let events = events(&changes, (deployed, Some(by)), why, at);
+        let leaves = events.len() as u64;
+        let leaf = self.parts.ledger.append(Batch::of(events)).await?.first_leaf;
         let deployed = Deployed { leaf, leaves, state, went_back: None };
         let is_on_trial = is_tried && !self.parts.built_in.pairs(&before, &after).is_empty();
         let mut next = kept.clone();
@@ -378,13 +381,16 @@ impl Apps {
         read.await.map_err(AppsError::Panicked)?
     }
 
+    /// What was deployed last, or if it cannot be run what it demands of images.
     fn newest(&self, kept: &Kept) -> Desired {
-        self.parse(kept.state()).unwrap_or_default()
+        let state = kept.state();
+        self.parse(state).unwrap_or_else(|_refusal| Desired::policy_alone(state))
     }
 
     /// Parses a state whose images may be gone.
     fn known(&self, state: &str) -> Desired {
-        Desired::parse(state, &self.parts.built_in).unwrap_or_default()
+        Desired::parse(state, &self.parts.built_in)
+            .unwrap_or_else(|_refusal| Desired::policy_alone(state))
     }
 
     fn parse(&self, state: &str) -> Result<Desired, AppsError> {
@@ -403,7 +409,14 @@ impl Apps {
     fn apply(&self, before: &Desired, after: &Desired) {
         let [old, new] = [before, after].map(|desired| self.parts.built_in.with(desired));
         self.take_answers_of(old.iter().chain(&new));
+        self.demand(after);
         self.parts.wanted.send_replace(new);
+    }
+
+    /// Demands this of images. It comes before what is wanted, so that nothing is started under an
+    /// older policy.
+    fn demand(&self, desired: &Desired) {
+        self.parts.policy.send_replace(desired.policy().clone());
     }
 
     /// Takes the answers of these, and of no other.
@@ -449,6 +462,8 @@ impl Apps {
         let others = if stage == Stage::Probation { new } else { old };
         let others = others.into_iter().filter(|it| !is_tried(it));
         self.progress.send_replace((stage, String::new()));
+        // What is on trial is held to its own policy. If it goes back, that goes back with it.
+        self.demand(after);
         self.parts.wanted.send_replace(others.chain(rollout::wanted(pairs, stage)).collect());
     }
 
@@ -498,8 +513,7 @@ impl Apps {
         let changes = self.parts.built_in.changes(&after, &before);
         let action =
             if by.is_some() { action::COMPONENT_DEPLOYED } else { action::COMPONENT_ROLLED_BACK };
-        let events = changes.iter().map(|change| event(change, (action, by), why, at));
-        let mut events: Vec<Event> = events.collect();
+        let mut events = events(&changes, (action, by), why, at);
         if events.is_empty() {
             // The site does not run any more what the deployment named.
             events.push(Event::site(action, "apps", why.to_owned(), at));
@@ -529,17 +543,29 @@ fn read_secret(data_dir: &Path, name: &str) -> Result<String, AppsError> {
     }
 }
 
-/// The event that records what changes for a component, by order of somebody or of the site.
-fn event(change: &Change, (action, by): (&str, Option<&str>), why: &str, at: Timestamp) -> Event {
-    let Change { component, old, new } = change;
-    let words = format!("{component}: {new} instead of {old}: {why}");
-    let mut event = match by {
+/// The events that record what changes, by order of somebody or of the site.
+fn events(
+    Changes { policy, components }: &Changes,
+    (done, by): (&str, Option<&str>),
+    why: &str,
+    at: Timestamp,
+) -> Vec<Event> {
+    let made = |action, words| match by {
         Some(by) => event_by(by, action, "apps", words, at),
         None => Event::site(action, "apps", words, at),
     };
-    event.target = Some(component.clone());
-    (event.old, event.new) = (Some(old.digest().to_owned()), Some(new.digest().to_owned()));
-    event
+    let policy = policy.iter().map(|PolicyChange { old, new }| {
+        let mut event = made(action::COMPONENT_POLICY_SET, format!("images: {new}: {why}"));
+        (event.old, event.new) = (Some(old.clone()), Some(new.clone()));
+        event
+    });
+    let components = components.iter().map(|Change { component, old, new }| {
+        let mut event = made(done, format!("{component}: {new} instead of {old}: {why}"));
+        event.target = Some(component.clone());
+        (event.old, event.new) = (Some(old.digest().to_owned()), Some(new.digest().to_owned()));
+        event
+    });
+    policy.chain(components).collect()
 }
 
 /// Why nothing was deployed, or why it is not known what was.

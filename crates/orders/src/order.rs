@@ -7,7 +7,7 @@ use access::{
     Host, Scope, TokenDescription, TokenName, Words,
     sensors::{Alias, CredentialDescription, CredentialName, Key, NewCredential, Sensor, Told},
 };
-use lattice::{desired::Change, rollout::Stage};
+use lattice::{desired::Changes, rollout::Stage};
 use ledger::{Erased, Hold, LeafRanges};
 use model::{Event, InForce, SensorId, SensorOrder, Timestamp, polling::OrderedReading};
 use serde::{Deserialize, Serialize};
@@ -448,7 +448,7 @@ pub enum Done {
         /// The first leaf of the events that record it.
         leaf: u64,
         /// What changes.
-        changes: Vec<Change>,
+        changes: Changes,
         /// Whether it is on trial first.
         is_on_trial: bool,
     },
@@ -460,7 +460,7 @@ pub enum Done {
     /// What would change.
     AppDiff {
         /// What would change.
-        changes: Vec<Change>,
+        changes: Changes,
     },
     /// What runs where.
     Apps {
@@ -498,7 +498,7 @@ pub struct RunningComponent {
     pub name: String,
     /// Names of the hosts that run it.
     pub hosts: Vec<String>,
-    /// Why a host did not start it, in the host's words.
+    /// Why a host did not start it, in the host's words, or why it may not be started.
     pub trouble: Option<String>,
 }
 

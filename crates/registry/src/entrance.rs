@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use access::{Gate, Scope, TokenDescription};
+use access::{Gate, HOST_TOKEN_PREFIX, Scope, TokenDescription};
 use axum::http::{HeaderMap, StatusCode, header};
 
 use crate::refusal::Refusal;
@@ -11,28 +11,38 @@ use crate::refusal::Refusal;
 /// `publish` is needed on each port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Readers {
-    /// Anyone who reaches the port: it is that of this machine's host, on loopback.
-    Anyone,
+    /// This machine's host, and whoever else reaches its port, which is on loopback.
+    OwnHost,
     /// Who has a token that allows to pull or to publish.
     WithToken,
 }
 
+/// What a caller may pull.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reach {
+    /// Everything.
+    All,
+    /// What the site wants hosts to run, by digest.
+    Wanted,
+}
+
 impl Readers {
-    /// Lets a caller pull, or says why not.
+    /// Lets a caller pull, and says what, or why not.
     pub(crate) fn admit(
         self,
         gate: &Gate,
         headers: &HeaderMap,
         address: IpAddr,
-    ) -> Result<(), Refusal> {
-        if self == Self::Anyone {
-            return Ok(());
+    ) -> Result<Reach, Refusal> {
+        if self == Self::OwnHost {
+            return Ok(Reach::Wanted);
         }
         let token = gate.program(headers, address)?;
-        if token.scope.contains(&Scope::Pull) || token.scope.contains(&Scope::Publish) {
-            return Ok(());
+        if !token.scope.contains(&Scope::Pull) && !token.scope.contains(&Scope::Publish) {
+            return Err(may_not(&token, "pull"));
         }
-        Err(may_not(&token, "pull"))
+        let is_host = token.name.as_str().starts_with(HOST_TOKEN_PREFIX);
+        Ok(if is_host { Reach::Wanted } else { Reach::All })
     }
 }
 

@@ -1,6 +1,10 @@
 //! What the registry answers to those who pull.
 
-use std::{io, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -16,10 +20,11 @@ use tracing::warn;
 use work::Room;
 
 use crate::{
+    entrance::Reach,
     image::{Image, Images},
     limits::{PAGE_MAX, PIECE_BYTES, REFERRERS_AT_ONCE, REFERRERS_BYTES},
     manifest,
-    name::{Digest, Reference, Repository},
+    name::{Digest, Pinned, Reference, Repository},
     range::Wanted,
     refusal::Refusal,
     store::Store,
@@ -36,6 +41,8 @@ pub(crate) struct Reading {
     pub(crate) own: Arc<Images>,
     pub(crate) store: Arc<Store>,
     pub(crate) lists: Room,
+    /// What hosts may pull, beside the site's own images.
+    wanted: Arc<RwLock<BTreeSet<Pinned>>>,
 }
 
 /// Parameters of lists.
@@ -51,7 +58,32 @@ pub(crate) struct Page {
 
 impl Reading {
     pub(crate) fn new(own: Arc<Images>, store: Arc<Store>) -> Self {
-        Self { own, store, lists: Room::of(REFERRERS_AT_ONCE) }
+        Self { own, store, lists: Room::of(REFERRERS_AT_ONCE), wanted: Arc::default() }
+    }
+
+    pub(crate) fn serve_hosts(&self, images: BTreeSet<Pinned>) {
+        *self.wanted.write().unwrap_or_else(PoisonError::into_inner) = images;
+    }
+
+    /// Refuses what a caller may not pull.
+    pub(crate) fn check_reach(&self, reach: Reach, target: &Target) -> Result<(), Refusal> {
+        let is_wanted = |repository: &Repository, digest: &Digest| {
+            let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+            let roots = wanted.iter().filter(|it| it.repository == *repository);
+            self.store.is_part_of(repository, roots.map(|it| it.digest).collect(), digest)
+        };
+        let may = match (reach, target) {
+            (Reach::All, _) | (_, Target::Base) => true,
+            (_, Target::Manifest(repository, Reference::Digest(digest))) => {
+                let reference = Reference::Digest(*digest);
+                self.own.find(repository, &reference).is_some() || is_wanted(repository, digest)
+            }
+            (_, Target::Blob(repository, digest)) => {
+                self.own.blob(repository, digest).is_some() || is_wanted(repository, digest)
+            }
+            _ => false,
+        };
+        if may { Ok(()) } else { Err(Refusal::not_wanted()) }
     }
 
     pub(crate) async fn get(

@@ -102,6 +102,12 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "DENIED", words)
     }
 
+    /// Hosts pull nothing else than what they are to run.
+    pub(crate) fn not_wanted() -> Self {
+        let words = "hosts pull what the site wants them to run, by its digest, and nothing else";
+        Self::new(StatusCode::FORBIDDEN, "DENIED", words)
+    }
+
     pub(crate) fn too_large() -> Self {
         let words = format!("a blob has at most {BLOB_BYTES_MAX} bytes, and a manifest 4 MiB");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", words)

@@ -171,6 +171,11 @@ impl Registry {
         self.reading.store.published(&image.repository, &image.digest)
     }
 
+    /// Lets hosts pull these images, and the site's own, by their digests, and nothing else.
+    pub fn serve_hosts(&self, images: impl IntoIterator<Item = Pinned>) {
+        self.reading.serve_hosts(images.into_iter().collect());
+    }
+
     /// Where a host of this machine pulls images.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
@@ -212,9 +217,10 @@ impl Registry {
         let is_read = head.method == Method::GET || head.method == Method::HEAD;
         // Before the path is looked at, so that a stranger learns nothing from answers.
         if is_read {
-            readers.admit(gate, &head.headers, address)?;
+            let reach = readers.admit(gate, &head.headers, address)?;
             let target = Target::parse(head.uri.path())?;
             if !matches!(target, Target::Upload(..)) {
+                self.reading.check_reach(reach, &target)?;
                 return self.reading.get(target, parameters(&head.uri)?, &head.headers).await;
             }
         }

@@ -12,6 +12,7 @@ mod state;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -117,6 +118,29 @@ impl Store {
         let contents = state.repositories.get(repository)?;
         let digest = contents.named(reference)?;
         Some((digest, contents.manifests.get(&digest)?.clone()))
+    }
+
+    /// Whether content is one of these manifests of a repository, or something that one of them
+    /// refers to.
+    pub(crate) fn is_part_of(
+        &self,
+        repository: &Repository,
+        roots: Vec<Digest>,
+        digest: &Digest,
+    ) -> bool {
+        let state = self.state();
+        let Some(contents) = state.repositories.get(repository) else { return false };
+        // An index is stored after what it refers to, so there are no circles, but there may be
+        // many ways to one manifest.
+        let (mut open, mut seen) = (roots, BTreeSet::new());
+        while let Some(next) = open.pop() {
+            let Some(manifest) = contents.manifests.get(&next) else { continue };
+            if next == *digest || manifest.needs().any(|needed| needed == digest) {
+                return true;
+            }
+            open.extend(manifest.manifests.iter().filter(|it| seen.insert(**it)));
+        }
+        false
     }
 
     /// The manifests of a repository that say something about a subject, in the order of their

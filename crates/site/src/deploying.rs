@@ -1,21 +1,32 @@
 //! Between what operators deploy and the reconciler that has it run.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, atomic::AtomicU64},
+};
 
-use lattice::{Deployment, Standing, desired::BuiltIn};
+use lattice::{Check, Deployment, Standing, desired::BuiltIn, policy::Policy};
 use ledger::Ledger;
 use orders::{
     Apps,
     apps::{self, AppsError},
 };
 use registry::Registry;
-use services::{pipeline::Digests, testing::OnProbation};
-use tokio::sync::watch;
+use services::{
+    cosigning::WatchWitnessed, pipeline::Digests, sealing::ToSeal, testing::OnProbation,
+};
+use tokio::sync::{mpsc, watch};
 
-use crate::workloads::ANSWERING;
+use crate::{admission::Admission, workloads::ANSWERING};
+
+/// Where it is told that a component may not be started: the log, and how often.
+type Tells = (mpsc::WeakSender<ToSeal>, Arc<AtomicU64>);
 
 /// What the site's services hear about what is deployed.
 pub(crate) struct Deploying {
+    /// Says what of that may be started.
+    pub(crate) check: Check,
     /// What is wanted.
     pub(crate) wanted: watch::Receiver<Vec<Deployment>>,
     /// Where the reconciler tells what runs.
@@ -27,17 +38,29 @@ pub(crate) struct Deploying {
 }
 
 impl Deploying {
-    /// Opens what was deployed in a data directory, for operators and for the services.
+    /// Opens what was deployed in a data directory, for operators and for the services. `witnessed`
+    /// is what witnesses have signed, if the site has a policy about them.
     ///
     /// # Errors
     /// The file cannot be read or is damaged.
     pub(crate) fn open(
         data_dir: PathBuf,
-        ledger: Ledger,
-        registry: Registry,
+        (ledger, registry): (Ledger, Registry),
         built_in: BuiltIn,
+        (witnessed, (events, forbidden)): (Option<WatchWitnessed>, Tells),
     ) -> Result<(Apps, Self), AppsError> {
         let (want, wanted) = watch::channel(Vec::new());
+        let (demand, policy) = watch::channel(Policy::closed());
+        let admission = Admission {
+            registry: registry.clone(),
+            ledger: ledger.clone(),
+            policy,
+            wanted: wanted.clone(),
+            witnessed,
+            events,
+            forbidden,
+            refusals: Mutex::default(),
+        };
         let (standing, watch_standing) = watch::channel(Standing::default());
         let channels = ANSWERING.map(|name| (name, watch::channel(Digests::new())));
         let (mut tell_accepted, mut accepted) = (BTreeMap::new(), BTreeMap::new());
@@ -50,12 +73,13 @@ impl Deploying {
             ledger,
             built_in,
             has_image: Box::new(move |image| registry.has(image)),
+            policy: demand,
             wanted: want,
             accepted: tell_accepted,
             standing: watch_standing,
         })?;
         let probations = ANSWERING.map(|name| (name, OnProbation::default())).into();
-        Ok((apps, Self { wanted, standing, accepted, probations }))
+        Ok((apps, Self { check: admission.check(), wanted, standing, accepted, probations }))
     }
 
     /// The digests of this component whose answers are taken. `component` is one of

@@ -108,6 +108,8 @@ impl HostAlone {
                 bus: control,
                 former: Vec::new(),
                 wanted: watch_wanted,
+                // All of it is a part of this program, or was just named by whoever runs it.
+                check: lattice::Check::nothing(),
                 standing: tell_standing,
                 changes: hosts_changes,
             },
@@ -115,7 +117,7 @@ impl HostAlone {
         );
         services.spawn("the reconciler", async { Ok(reconciling.await?) });
         let (listener, router) =
-            (port_of_registry.into_listener(), registry.router(Readers::Anyone));
+            (port_of_registry.into_listener(), registry.router(Readers::OwnHost));
         let serving = http_server::serve(REGISTRY_PLACES, listener, router, no_room, stop);
         services.run_unfailing("the component registry", serving);
         let hosts = OwnHosts {

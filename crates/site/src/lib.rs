@@ -10,6 +10,7 @@ pub mod judging_alone;
 pub mod log_alone;
 pub mod rehearsal;
 
+mod admission;
 mod bus;
 mod certificate;
 mod config;

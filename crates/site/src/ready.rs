@@ -3,13 +3,13 @@
 use std::{error::Error, time::Duration};
 
 use engine::{Engine, Log};
-use lattice::{Standing, rollout};
+use lattice::{Standing, WorkloadStanding, rollout};
 use page_http::Host;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::workloads;
 
@@ -77,15 +77,23 @@ pub(crate) struct PageSilent {
     pub(crate) ending: String,
 }
 
-/// Whether everything runs that the site itself needs.
+/// Whether everything runs that the site itself needs and that may run.
 fn is_ready(standing: &Standing) -> bool {
-    standing.runs(|workload| !workloads::is_processor(workload) && !rollout::is_aside(workload))
+    let is_needed = |it: &WorkloadStanding| {
+        !workloads::is_processor(&it.name) && !rollout::is_aside(&it.name) && !it.is_forbidden
+    };
+    standing.runs(is_needed)
 }
 
 /// Waits until the gateway answers with data from the site.
 pub(crate) async fn page_answers(mut page: Page) {
     // The sender lives as long as the reconciler. When that ends, the site stops.
-    let _alive = page.standing.wait_for(is_ready).await.is_ok();
+    let is_forbidden = |it: &WorkloadStanding| it.name == workloads::WEB && it.is_forbidden;
+    let standing = page.standing.wait_for(is_ready).await;
+    if standing.is_ok_and(|standing| standing.workloads.iter().any(is_forbidden)) {
+        warn!("the page does not answer, because its components may not be started");
+        return;
+    }
     while timeout(ANSWER_TIMEOUT, page.host.answers()).await != Ok(true) {
         sleep(READY_PAUSE).await;
     }

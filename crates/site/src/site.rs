@@ -124,6 +124,8 @@ pub(crate) struct Site<'a> {
     /// Time that an event waits until it is durable.
     seal_seconds: Histogram,
     clock: SiteClock,
+    /// Starts of components that what is demanded of images forbade.
+    forbidden: Arc<AtomicU64>,
 }
 
 impl<'a> Site<'a> {
@@ -178,6 +180,7 @@ impl<'a> Site<'a> {
             sealing,
             seal_seconds,
             clock,
+            forbidden: Arc::default(),
         }
     }
 
@@ -373,7 +376,10 @@ impl<'a> Site<'a> {
         own.extend(mirroring.transpose().map_err(missing)?);
         let (data_dir, ledger) = (self.data_dir.path().to_owned(), self.ledger.clone());
         let built_in = workloads::built_in(own, &config.processors);
-        let opened = Deploying::open(data_dir, ledger, registry.clone(), built_in);
+        let witnessed = self.cosigning.as_ref().map(Cosigning::watch);
+        let tells = (self.events.downgrade(), Arc::clone(&self.forbidden));
+        let opened =
+            Deploying::open(data_dir, (ledger, registry.clone()), built_in, (witnessed, tells));
         let (apps, deploying) = opened.map_err(UpError::folder)?;
         self.operator.runs(apps.clone());
         Ok((apps, deploying))
@@ -438,7 +444,7 @@ impl<'a> Site<'a> {
             let router = registry.router(readers);
             http_server::serve(places, listener, router, registry::no_room, stop.clone())
         };
-        let for_host = serve(REGISTRY_PLACES, own.into_listener().into(), Readers::Anyone);
+        let for_host = serve(REGISTRY_PLACES, own.into_listener().into(), Readers::OwnHost);
         let for_others = port.map(|port| {
             let served = self.certificate.as_ref().map(|it| &it.served);
             serve(OPEN_REGISTRY_PLACES, listener(port, served), Readers::WithToken)
@@ -455,14 +461,14 @@ impl<'a> Site<'a> {
         (deploying, former): (Deploying, Vec<Deployment>),
         client: async_nats::Client,
     ) -> watch::Receiver<Standing> {
-        let Deploying { wanted, standing, .. } = deploying;
+        let Deploying { check, wanted, standing, .. } = deploying;
         let watch_standing = standing.subscribe();
         let (hosts_changes, hosts_changed) = mpsc::channel(CHANGES_MAX);
         let stop = self.services.stop.clone();
         let sealed = outages::seal(hosts_changed, self.events.downgrade(), stop);
         self.services.run_unfailing("the record of hosts", sealed);
         let parts =
-            lattice::Parts { bus: client, former, wanted, standing, changes: hosts_changes };
+            lattice::Parts { bus: client, former, wanted, check, standing, changes: hosts_changes };
         let reconciling = lattice::run(parts, self.services.stop.clone());
         self.services.spawn("the reconciler", async { Ok(reconciling.await?) });
         watch_standing
@@ -547,6 +553,7 @@ impl<'a> Site<'a> {
             dropped: Arc::clone(dropped),
             progress: progress.clone(),
             lags: watch_lags.clone(),
+            forbidden: Arc::clone(&self.forbidden),
             mirror: mirror.as_ref().map(|mirror| mirror.progress.clone()),
             clock: self.clock.clone(),
             pipeline: meters,

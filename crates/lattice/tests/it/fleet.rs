@@ -9,7 +9,7 @@ use std::{
 use engine::HostKind;
 use lattice::{
     Answer, Asked, Change, Deployment, Heartbeat, HostId, InstanceId, Question, Reconciler, SETTLE,
-    State, Ticket,
+    State, Ticket, Workload,
 };
 
 /// Step of the simulation.
@@ -68,6 +68,8 @@ pub(crate) struct Fleet {
     gone: Vec<(Instant, Vec<InstanceId>)>,
     wanted: Vec<Deployment>,
     wanted_at: Instant,
+    /// Which workloads may not be started.
+    pub(crate) forbids: fn(&Workload) -> bool,
     pub(crate) lost: Vec<String>,
 }
 
@@ -96,6 +98,7 @@ impl Fleet {
             gone: Vec::new(),
             wanted: Vec::new(),
             wanted_at: now,
+            forbids: |_workload| false,
             lost: Vec::new(),
         };
         for index in 0..groups.len() {
@@ -229,7 +232,13 @@ impl Fleet {
         }
         for asked in self.reconciler.questions(now) {
             self.check(&asked.question);
-            self.deliver(asked);
+            match &asked.question {
+                Question::Start(_, _, workload, _) if (self.forbids)(workload) => {
+                    let why = Answer::Forbidden(String::from("a reason"));
+                    self.reconciler.handle_answer(asked.ticket, why, now);
+                }
+                _ => self.deliver(asked),
+            }
         }
         while let Some(change) = self.reconciler.poll_change() {
             if let Change::Lost { id, name } = change {

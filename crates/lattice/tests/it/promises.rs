@@ -110,6 +110,34 @@ fn what_cannot_start_does_not_replace_what_runs() {
     assert!(fleet.reconciler.standing().is_ready());
 }
 
+fn is_second(workload: &Workload) -> bool {
+    workload.wit_world.components[0].image.ends_with(":2")
+}
+
+#[test]
+fn what_may_not_start_is_asked_of_nobody_and_replaces_nothing_until_it_may() {
+    let mut fleet = Fleet::new(&["default"; 2]);
+    let [old, new] =
+        [1, 2].map(|version| vec![deployment("a", version, Replicas::EveryHost, "default")]);
+    fleet.want(old.clone());
+    fleet.pass(Duration::from_secs(20));
+    fleet.forbids = is_second;
+    fleet.want(new.clone());
+    fleet.pass(MENDED);
+    assert_runs(&fleet, &old);
+    let workload = fleet.reconciler.standing().workloads.remove(0);
+    assert_eq!((workload.trouble.as_deref(), workload.is_forbidden), (Some("a reason"), true));
+    // A host that comes anew starts neither.
+    fleet.kill(0);
+    fleet.start(0);
+    fleet.pass(MENDED);
+    assert_eq!((fleet.running().len(), fleet.held()), (1, 1));
+    fleet.forbids = |_workload| false;
+    fleet.pass(MENDED);
+    assert_runs(&fleet, &new);
+    assert!(!fleet.reconciler.standing().workloads[0].is_forbidden);
+}
+
 /// What happens to a fleet, and how many tenths of a second pass before.
 #[derive(Clone, Debug)]
 enum Act {
@@ -121,6 +149,8 @@ enum Act {
     /// So many answers get lost: no more in a row than a host may miss.
     Lose(u32),
     Fail(usize, u32),
+    /// Whether second versions may not be started.
+    Forbid(bool),
     Want(Vec<(usize, u16, u16, bool)>),
 }
 
@@ -137,6 +167,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => any::<bool>().prop_map(Act::Bus),
         2 => (1..=2_u32).prop_map(Act::Lose),
         1 => (machine(), 1..3_u32).prop_map(|(machine, times)| Act::Fail(machine, times)),
+        1 => any::<bool>().prop_map(Act::Forbid),
         3 => proptest::collection::vec(one, 0..4).prop_map(Act::Want),
     ]
 }
@@ -178,6 +209,8 @@ proptest! {
                 Act::Bus(is_away) => fleet.bus(is_away),
                 Act::Lose(answers) => fleet.lose(answers),
                 Act::Fail(machine, times) => fleet.machines[machine].failing = times,
+                Act::Forbid(true) => fleet.forbids = is_second,
+                Act::Forbid(false) => fleet.forbids = |_workload| false,
                 Act::Want(of) => {
                     desired = wanted(&of);
                     fleet.want(desired.clone());
@@ -185,6 +218,7 @@ proptest! {
             }
         }
         fleet.bus(false);
+        fleet.forbids = |_workload| false;
         for machine in 0..MACHINES {
             fleet.thaw(machine);
             fleet.machines[machine].failing = 0;

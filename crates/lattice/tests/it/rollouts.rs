@@ -130,6 +130,7 @@ impl World {
                 runs_on: runs.then(|| host.clone()).into_iter().collect(),
                 is_satisfied: runs,
                 trouble: fails.then(|| String::from("no such image")),
+                is_forbidden: false,
             }
         };
         let workloads = self.wanted.iter().map(workload).collect();

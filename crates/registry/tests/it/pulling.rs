@@ -1,6 +1,7 @@
 //! Those who pull.
 
 use access::Scope;
+use registry::Pinned;
 use serde_json::json;
 
 use crate::house::{IMAGE, INDEX, Running, digest, image_of};
@@ -141,4 +142,74 @@ fn each_token_does_what_its_scope_says() {
     // A browser adds a password that it remembers.
     let led = [("origin", "https://evil.example")];
     assert_eq!(running.ask_as(&running.publisher, "POST", begin, &led, "").status, 403);
+}
+
+#[test]
+fn a_host_pulls_what_is_wanted_and_nothing_else() {
+    let running = Running::start();
+    let [wanted, other] = ["wanted", "other"].map(|layer| {
+        let image = running.push_image("plant/app", layer, layer.as_bytes());
+        running.push_image("plant/else", layer, layer.as_bytes());
+        image
+    });
+    // An index, through which a host gets to an image.
+    let part = |digest: &str| {
+        let manifest = running.get(&format!("/v2/plant/app/manifests/{digest}")).is(200);
+        json!({ "mediaType": IMAGE, "digest": digest, "size": manifest.body.len() })
+    };
+    let index = json!({ "schemaVersion": 2, "manifests": [part(&wanted)] }).to_string();
+    running.put_manifest("plant/app", "all", INDEX, index.as_bytes()).is(201);
+    let index = digest(index.as_bytes());
+    running.push_blob("plant/app", b"unneeded");
+
+    let token = running.token_named("host.hall-1", &[Scope::Pull]);
+    let status = |path: &str| {
+        let whole = running.ask_as(&token, "GET", path, &[], "").status;
+        assert_eq!(running.ask_as(&token, "HEAD", path, &[], "").status, whole, "{path}");
+        whole
+    };
+    let manifest = |digest: &str| format!("/v2/plant/app/manifests/{digest}");
+    let blob = |of: &[u8]| format!("/v2/plant/app/blobs/{}", digest(of));
+    let own = running.registry.image("reader").unwrap().digest();
+    let own = [
+        String::from("/v2/"),
+        format!("/v2/sealwire/reader/manifests/{own}"),
+        format!("/v2/sealwire/reader/blobs/{}", digest(b"component")),
+    ];
+    let theirs = [manifest(&wanted), blob(b"wanted"), blob(b"{}"), manifest(&index)];
+    let never = [
+        manifest(&other),
+        manifest("wanted"),
+        blob(b"other"),
+        blob(b"unneeded"),
+        format!("/v2/plant/else/manifests/{wanted}"),
+        format!("/v2/plant/else/blobs/{}", digest(b"wanted")),
+        String::from("/v2/_catalog"),
+        String::from("/v2/plant/app/tags/list"),
+        String::from("/v2/sealwire/reader/manifests/latest"),
+        format!("/v2/plant/app/referrers/{wanted}"),
+    ];
+    let check = |served: &[&String]| {
+        for path in own.iter().chain(&theirs).chain(&never) {
+            let expected = if served.contains(&path) || own.contains(path) { 200 } else { 403 };
+            assert_eq!(status(path), expected, "{path}");
+        }
+    };
+    check(&[]);
+    let [image, layer, config, _index] = &theirs;
+    let pinned = |digest: &str| format!("plant/app@{digest}").parse::<Pinned>().unwrap();
+    running.registry.serve_hosts([pinned(&wanted)]);
+    check(&[image, layer, config]);
+    running.registry.serve_hosts([pinned(&index)]);
+    check(&theirs.each_ref());
+    running.registry.serve_hosts([]);
+    check(&[]);
+    // Tools may pull everything.
+    let tool = running.token_named("hosts", &[Scope::Pull]);
+    assert!(
+        theirs
+            .iter()
+            .chain(&never)
+            .all(|it| running.ask_as(&tool, "GET", it, &[], "").status == 200)
+    );
 }

@@ -1,6 +1,6 @@
 //! The results of orders about components, for people.
 
-use lattice::desired::Change;
+use lattice::desired::{Change, Changes, PolicyChange};
 use orders::order::{
     DeployedComponent, DeploymentNow, DeploymentStage, Done, RunningComponent, SiteHost,
 };
@@ -65,9 +65,12 @@ pub(crate) const fn of_stage(stage: DeploymentStage) -> &'static str {
     }
 }
 
-fn changed(changes: &[Change]) -> String {
+fn changed(Changes { policy, components }: &Changes) -> String {
     let mut table = String::new();
-    for Change { component, old, new } in changes {
+    if let Some(PolicyChange { old, new }) = policy {
+        table.push_str(&format!("images\n  - {old}\n  + {new}\n"));
+    }
+    for Change { component, old, new } in components {
         table.push_str(&format!("{component}\n  - {old}\n  + {new}\n"));
     }
     table

@@ -24,48 +24,67 @@ use crate::{
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// What `cargo xtask build` made of a component.
-fn built(file: &str) -> Vec<u8> {
+pub(crate) fn built(file: &str) -> Vec<u8> {
     fs::read(format!("{}/../../target/{file}.wasm", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// Pushes these bytes as the image of a component, and returns its digest. `note` makes it another
-/// image than those with the same bytes.
-pub(crate) fn push(
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+/// Config and manifest of the image of a component. `note` makes it another image than those with
+/// the same bytes.
+fn image_of(component: &[u8], note: &str) -> (String, String) {
+    let layer = digest(component);
+    let config = json!({ "architecture": "wasm", "os": "wasip2", "layerDigests": [layer] });
+    let config = config.to_string();
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": { "mediaType": "application/vnd.wasm.config.v0+json",
+            "digest": digest(config.as_bytes()), "size": config.len() },
+        "layers": [{ "mediaType": "application/wasm", "digest": layer, "size": component.len() }],
+        "annotations": { "org.opencontainers.image.title": note },
+    });
+    (config, manifest.to_string())
+}
+
+/// The digest of that image.
+pub(crate) fn digest_of(component: &[u8], note: &str) -> String {
+    digest(image_of(component, note).1.as_bytes())
+}
+
+/// Pushes these bytes as the image of a component under the tag `latest`, and returns its digest.
+fn push(registry: &str, token: &str, repository: &str, component: &[u8], note: &str) -> String {
+    push_as(registry, token, repository, component, (note, true))
+}
+
+/// The same under the tag or under none.
+pub(crate) fn push_as(
     registry: &str,
     token: &str,
     repository: &str,
     component: &[u8],
-    note: &str,
+    (note, is_tagged): (&str, bool),
 ) -> String {
-    let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
     let bearer = format!("Bearer {token}");
-    let config = json!({ "architecture": "wasm", "os": "wasip2",
-        "layerDigests": [digest(component)] })
-    .to_string();
+    let (config, manifest) = image_of(component, note);
     for blob in [config.as_bytes(), component] {
         let url = format!("{registry}/v2/{repository}/blobs/uploads/?digest={}", digest(blob));
         let answer = agent().post(&url).header("authorization", &bearer).send(blob).unwrap();
         assert_eq!(answer.status(), 201, "{url}");
     }
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": { "mediaType": "application/vnd.wasm.config.v0+json",
-            "digest": digest(config.as_bytes()), "size": config.len() },
-        "layers": [{ "mediaType": "application/wasm", "digest": digest(component),
-            "size": component.len() }],
-        "annotations": { "org.opencontainers.image.title": note },
-    })
-    .to_string();
-    let url = format!("{registry}/v2/{repository}/manifests/latest");
+    let named = digest(manifest.as_bytes());
+    let reference = if is_tagged { "latest" } else { &named };
+    let url = format!("{registry}/v2/{repository}/manifests/{reference}");
     let put = agent().put(&url).header("authorization", &bearer);
     let put = put.content_type("application/vnd.oci.image.manifest.v1+json");
     let answer = put.send(&manifest).unwrap();
     assert_eq!(answer.status(), 201, "{url}");
-    digest(manifest.as_bytes())
+    named
 }
 
 /// The digest by which the newest derived event names its component.
-fn deriving(site: &Site) -> Option<String> {
+pub(crate) fn deriving(site: &Site) -> Option<String> {
     let events = site.events("OUT_OF_RANGE");
     let component = &events.first()?["envelope"]["sealwire"]["component"];
     component.as_str().map(String::from)

@@ -9,7 +9,7 @@ use std::{
 
 use async_nats::Request;
 use engine::Authority;
-use lattice::{Change, Component, Deployment, HostInterface, Replicas, Standing, Workload};
+use lattice::{Change, Check, Component, Deployment, HostInterface, Replicas, Standing, Workload};
 use model::derive;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -63,7 +63,14 @@ async fn replaced(home: &Path) {
     let (standing, mut watching) = watch::channel(Standing::default());
     let (changes, mut changed) = mpsc::channel(16);
     let (want, wanted) = watch::channel(vec![deployment]);
-    let parts = lattice::Parts { bus: control, former: Vec::new(), wanted, standing, changes };
+    let parts = lattice::Parts {
+        bus: control,
+        former: Vec::new(),
+        wanted,
+        check: Check::nothing(),
+        standing,
+        changes,
+    };
     let reconciling = lattice::run(parts, CancellationToken::new());
     running.spawn(async { reconciling.await.unwrap() });
 

@@ -67,7 +67,7 @@ pub(crate) async fn registry_with(home: &Path, component: &str) -> (Registry, Jo
         ledger: Ledger::open(&home.join("log"), Signer::from_seed(key, &[7; 32])).unwrap().0,
     };
     let (registry, port) = Registry::bind(parts).await.unwrap();
-    let (listener, router) = (port.into_listener(), registry.router(Readers::Anyone));
+    let (listener, router) = (port.into_listener(), registry.router(Readers::OwnHost));
     let mut serving = JoinSet::new();
     serving.spawn(async { axum::serve(listener, router).await.unwrap() });
     (registry, serving)

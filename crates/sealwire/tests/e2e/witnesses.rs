@@ -20,35 +20,35 @@ use crate::{
 };
 
 /// A running `sealwire witness`. Dropping it kills it.
-struct Witness {
+pub(crate) struct Witness {
     folder: TempDir,
     child: Child,
-    at: Address,
+    pub(crate) at: Address,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Address {
-    url: String,
-    vkey: String,
+pub(crate) struct Address {
+    pub(crate) url: String,
+    pub(crate) vkey: String,
 }
 
 impl Witness {
     /// Starts a witness that cosigns the log of this key.
-    fn start(name: &str, log: &str) -> Self {
+    pub(crate) fn start(name: &str, log: &str) -> Self {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("logs"), format!("logs/v0\n\nvkey {log}\n")).unwrap();
         let (child, at) = spawn(&folder, &["--name", name, "--listen", "127.0.0.1:0"]);
         Self { folder, child, at }
     }
 
-    fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         let listen = self.at.url.trim_start_matches("http://").to_owned();
         let (child, at) = spawn(&self.folder, &["--listen", &listen]);
         assert_eq!(at.vkey, self.at.vkey, "it keeps its key");
         self.child = child;
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
