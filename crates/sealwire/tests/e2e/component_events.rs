@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::{
     house,
     kubernetes::{carry_out, operators_bus, pod},
+    pangea::token,
     processors::Image,
     rig::Running,
     site::{DEADLINE, Site, port, succeeds},
@@ -44,6 +45,8 @@ impl Host {
         let sign = timeout(DEADLINE, heartbeats.next()).await.unwrap().unwrap();
         let id = sign.subject.rsplit_once('.').unwrap().1.to_owned();
         let registry = format!("127.0.0.1:{}", port(site.addresses.registry.as_ref().unwrap()));
+        // The host's own token is good for what the site runs there.
+        let pull = token(site, &["create", "--name", &format!("{name}-images"), "--scope", "pull"]);
         let order = json!({ "workloadId": "application", "workload": {
             "namespace": "plant",
             "name": "application",
@@ -51,7 +54,7 @@ impl Host {
                 "components": [{
                     "name": "application",
                     "image": format!("{registry}/{}", image.name()),
-                    "imagePullSecret": { "username": "host", "password": ticket["registry_token"] },
+                    "imagePullSecret": { "username": "host", "password": pull["token"] },
                     "poolSize": 1,
                     "localResources": { "config": { "subscriptions": ASKED } },
                 }],
