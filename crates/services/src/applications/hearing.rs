@@ -19,13 +19,11 @@ use access::{
 };
 use async_nats::{Client, ConnectError, Event, Message};
 use engine::{Password, accounts};
-use futures::StreamExt as _;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use work::Service;
 
-use super::{Desk, Refused};
+use super::{Desk, Refused, answering};
 use crate::bus::Server;
 
 /// Header with the idempotency key.
@@ -94,19 +92,11 @@ impl Service for Hearing {
     type Error = async_nats::SubscribeError;
 
     async fn run(self, shutdown: CancellationToken) -> Result<(), async_nats::SubscribeError> {
-        let mut messages = self.client.subscribe(accounts::ALL_EVENTS).await?;
+        let messages = self.client.subscribe(accounts::ALL_EVENTS).await?;
         let ear = Arc::new(self);
-        let mut answering = JoinSet::new();
-        loop {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                Some(_ended) = answering.join_next() => {}
-                Some(message) = messages.next(), if answering.len() < ANSWERING_MAX => {
-                    answering.spawn(Arc::clone(&ear).answer(message));
-                }
-            }
-        }
+        let answer = |message| Arc::clone(&ear).answer(message);
+        answering::each(messages, ANSWERING_MAX, answer, shutdown).await;
+        Ok(())
     }
 }
 
